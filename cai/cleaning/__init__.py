@@ -1,0 +1,1 @@
+"""Cleaning of model-written revisions: rules, plan, edit log and the guarded editor."""

@@ -1,0 +1,1 @@
+"""Text in, text or numbers or reasons out; standard library, regex and ftfy only."""

@@ -1,0 +1,64 @@
+"""Emoji and emoticons of a text as whole clusters.
+
+Emoji are matched as grapheme clusters (joined by ZWJ, with skin tone, flag pairs, keycaps, tag flags), so that no rule can
+cut one in half; emoticons are ASCII faces and kaomoji with a shape, not a list of names.
+"""
+
+from __future__ import annotations
+
+import regex
+
+_PICTURE = (
+    r"(?:\p{Emoji_Presentation}|(?=[\u2600-\u27bf\u2b05-\u2b55\U0001f000-\U0001faff])\p{Extended_Pictographic}|[★☆✓✗♪♫♩♬♡✿❀]"
+    r"|\p{Extended_Pictographic}(?=\ufe0f))"
+)
+_MARKED = rf"{_PICTURE}[\ufe0e\ufe0f\p{{Emoji_Modifier}}]*\u20e3?"
+_EMOJI = (
+    r"[\U0001f1e6-\U0001f1ff]{2}"
+    r"|\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
+    r"|[0-9#*]\ufe0f?\u20e3"
+    rf"|{_MARKED}(?:\u200d(?:{_MARKED}|[♀♂⚕⚖⚧]\ufe0f?))*"
+    r"|[\U0001f1e6-\U0001f1ff]"
+)
+_EYES = r"\^•°●◕◠ಠಥ╥≧≦⊙☉・＾￣ˊˋ´`´ω；T✧♥｡っ◔¬╯ʘ☆"
+_KAOMOJI = (
+    r"¯\\_+\(ツ\)_+/¯"
+    rf"|[\\٩ヽ╰ƪʕ୧ᕙ乁]?[(（][^\p{{Latin}}\p{{Nd}}\s()（）]{{0,2}} ?(?P<eye>[{_EYES}>])[^\p{{Latin}}\p{{Nd}}\s()（）]{{1,4}}(?:(?P=eye)|[<´`｀])[^\p{{Latin}}\p{{Nd}}\s()（）]{{0,2}} ?[)）][/و๑ﾉノ╯づっゞ︵┻━]*(?: ?┻━┻)?"
+    r"|ʕ[^\s]{1,4}ʔ"
+    r"|\( ͡° ͜ʖ ͡°\)"
+    r"|(?<![\w^])(?:\^[_.\-ｰ]?\^|T[_.]T|>[_.]+<|ಠ_+ಠ|-_+-|[oO]_+[oO0]|0_+0|;_+;|QQ)(?![\w^])"
+)
+_ASCII = (
+    r"(?<![\w:;=])[:;=]['’]?[-^~o]?(?:\)+|\(+|\]+|\[+|D+|P+|p+|\|+|\\+|[oO*3])(?<!=[|*\\3\[\]])(?![\w/:])"
+    r"|(?<![^\s]):-?/(?=\s|$)"
+    r"|(?<![\w:;=])(?:[xX]D+|<3+|</3)(?![\w/:])"
+    r"|(?<=\w)[:;]-?\)+(?=\s|$)"
+)
+CLUSTER = regex.compile(rf"(?:{_EMOJI}|{_KAOMOJI}|{_ASCII})")
+MAYBE = regex.compile(r"[★☆\u203c\u2049\u20e3\u2122\u2139\u2194-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff]|[:;=]['’^o~-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^[_.\-]?\^|_+[\wಠ.;<^>-]|ʕ|[(（][^\p{Latin}\p{Nd}\s]|ಠ|>\.<|QQ")
+"""Finds nothing only where there is no cluster: a cheap screen."""
+_FLAG_LETTERS = range(0x1F1E6, 0x1F200)
+_DROPPED = regex.compile(r"[\ufe0e\ufe0f\p{Emoji_Modifier}]")
+
+
+def clusters(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, canonical form) of every emoji cluster and emoticon, in order; equal forms are the same face.
+
+    The canonical form has no skin tone and no variation selector; an ASCII emoticon has no nose and one mouth.
+
+    >>> clusters("Bye :-)) 👍🏽👍 🇫🇷")
+    [(4, 8, ':)'), (9, 11, '👍'), (11, 12, '👍'), (13, 15, '🇫🇷')]
+    """
+    if MAYBE.search(text) is None:
+        return []
+    return [(match.start(), match.end(), _canonical(match.group())) for match in CLUSTER.finditer(text)]
+
+
+def _canonical(cluster: str) -> str:
+    if cluster.isascii():
+        face = cluster.casefold()
+        if face[0] in ":;=" and len(face) > 1:
+            eyes = ":" if face[0] == "=" else face[0]
+            return eyes + face[-1]
+        return face[:2] if face[0] == "x" else face
+    return _DROPPED.sub("", cluster) or cluster

@@ -1,0 +1,149 @@
+"""Sentences of a text as spans, and the words of a sentence as a key for equality.
+
+A rule-based splitter made for chat answers in any script: a line break always ends a sentence, a stop ends one unless it
+belongs to an abbreviation, a number, an initial or a list marker, and emoticons or emoji after the stop stay with the
+sentence they follow.
+"""
+
+from __future__ import annotations
+
+import re
+
+import regex
+
+from cai.text.emoji import CLUSTER, MAYBE
+
+# A stop with the quotes and brackets that close over it, or line breaks.
+_STOP = re.compile(
+    r"""[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+|[.!?…‼⁇⁈⁉؟۔।॥܀።፧፨。！？｡．]+['"”’»›)\]}*_~`」』）】》〉]*"""
+)
+_BREAKS = frozenset("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+_WIDE = frozenset("。！？｡．")
+# What may stand directly behind a stop where no space does.
+_OPENERS = regex.compile(r"[\s“\"«‹(\[¿¡\p{Han}\p{Hiragana}\p{Katakana}]|\p{Extended_Pictographic}")
+_FACES = regex.compile(rf"(?:[^\S\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*(?:{CLUSTER.pattern}))+", flags=CLUSTER.flags)
+# An emoji or emoticon without a stop ends a sentence too, when a capital follows: "Have a great day 😊 Thank you 😊".
+_FACE_END = regex.compile(rf"(?<=\S)[ \t]+(?:{CLUSTER.pattern})(?:[ \t]*(?:{CLUSTER.pattern}))*(?=[ \t]+\p{{Lu}})", flags=CLUSTER.flags)
+_FACE_STARTS = frozenset(":;=<>^xXTQoO0123456789#*¯\\٩([_-©®")
+_LAST_TOKEN = regex.compile(r"""(?<![^\s("'\[“‘«—–/])[^\s("'\[“‘«—–/]+$""")
+_ABBREVIATIONS = frozenset(
+    "mr mrs ms mx dr prof rev fr sr jr st sgt col gen capt lt cmdr hon pres gov sen rep messrs mt ft vs etc al approx ca cf dept"
+    " est fig figs inc ltd co corp no nos vol pp pg ed eds jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri"
+    " e.g i.e eg ie a.m p.m u.s u.k u.n e.u ph.d b.sc m.sc d.c u.s.a op cit ibid ver resp incl excl tel ext min max avg"
+    " bzw z.b usw evtl ggf inkl d.h u.a str nr hr fr ph env sra dra ud uds núm pág г ул т.д т.п т.е др стр".split()
+)
+# These end a sentence as often as not, so the next word decides.
+_EITHER = frozenset("etc al a.m p.m u.s u.k u.n e.u ph.d d.c u.s.a inc ltd co corp jr sr no est max min usw др т.д т.п jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri ed ext fig st".split())
+_MARKER = regex.compile(r"[ \t>]*(?:[-*•‣◦▪–—]\s+)?(?:\*\*)?\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})\.$")
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*")
+_SPACE = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of every sentence, in order, without overlap and without the white space between them.
+
+    >>> text = "Take 2.5 kg, e.g. of flour. Mix it! :) Then stop."
+    >>> [text[a:b] for a, b in spans(text)]
+    ['Take 2.5 kg, e.g. of flour.', 'Mix it! :)', 'Then stop.']
+    """
+    cuts: list[int] = []
+    line_start = 0
+    length = len(text)
+    for match in _STOP.finditer(text):
+        begin, end = match.span()
+        first = text[begin]
+        if first in _BREAKS:
+            cuts.append(begin)
+            line_start = end
+            continue
+        if end < length and text[end] not in " \n":
+            if first in _WIDE:
+                if text[end].isdigit():
+                    continue
+            elif _OPENERS.match(text, end) is None and (text[end] not in ":;=" or _FACES.match(text, end) is None):
+                continue
+        if first == "." and _inner_stop(text, line_start, begin, end):
+            continue
+        follow = end + 1 if end < length and text[end] == " " else end
+        if follow < length and text[follow] in _FACE_STARTS or follow < length and text[follow] > "\u203b":
+            faces = _FACES.match(text, end)
+            end = faces.end() if faces else end
+        cuts.append(end)
+    if MAYBE.search(text):
+        cuts = sorted({*cuts, *(match.end() for match in _FACE_END.finditer(text))})
+    cuts.append(len(text))
+    found = []
+    start = 0
+    for cut in cuts:
+        piece = text[start:cut]
+        bare = piece.strip(_SPACE)
+        if bare:
+            begin = start + piece.find(bare[0])
+            found.append((begin, begin + len(bare)))
+        start = cut
+    return found
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, in order.
+
+    >>> sentences("I can't help with that. Please ask Dr. Smith!")
+    ["I can't help with that.", 'Please ask Dr. Smith!']
+    """
+    return [text[start:end] for start, end in spans(text)]
+
+
+def key(sentence: str) -> str:
+    """The case-folded words of a sentence, joined by one space: equal keys are the same sentence; "" without any word.
+
+    >>> key("Have a **great** day!! :)"), key("1. Don’t stop"), key("—")
+    ('have a great day', "1 don't stop", '')
+    """
+    return " ".join(words(sentence))
+
+
+def words(text: str) -> list[str]:
+    """The case-folded words of a text, apostrophes made straight.
+
+    >>> words("Don’t PANIC, 2.5 kg")
+    ["don't", 'panic', '2', '5', 'kg']
+    """
+    folded = text.casefold()
+    if not folded.isascii():
+        folded = folded.replace("’", "'").replace("‘", "'").replace("ʼ", "'")
+    return _WORD.findall(folded)
+
+
+def _inner_stop(text: str, line_start: int, begin: int, end: int) -> bool:
+    """Whether the full stop at begin belongs to a marker, an initial or an abbreviation and ends no sentence."""
+    run = end - begin
+    if begin + 1 < len(text) and text[begin + 1] == ".":  # an ellipsis: the next word decides
+        after = text[end : end + 2].lstrip()
+        return bool(after) and after[0].islower()
+    if run > 1 and text[begin + 1] not in "*_)":
+        return False
+    if begin - line_start < 9 and _MARKER.match(text[line_start : begin + 1]):
+        return True
+    token = _LAST_TOKEN.search(text, max(line_start, begin - 14), begin)
+    if token is None:
+        return False
+    word = token.group()
+    if len(word) == 1:  # an initial, not "I" or a digit
+        return word.isupper() and word != "I" and text[end : end + 2].strip()[:1].isupper() and _initial(text, token.start())
+    low = word.casefold()
+    if low not in _ABBREVIATIONS:
+        return False
+    if low not in _EITHER:
+        return True
+    after = text[end : end + 2].strip()
+    if low == "no" and not after[:1].isdigit():
+        return False
+    return bool(after) and not after[0].isupper()
+
+
+def _initial(text: str, start: int) -> bool:
+    before = text[start - 1 : start]
+    if not before.strip():
+        previous = text[:start].rstrip()[-12:].split()
+        return not previous or previous[-1][:1].isupper() and len(previous[-1]) > 1 or previous[-1][-1:] == "."
+    return before in ".("
