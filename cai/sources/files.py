@@ -1,0 +1,193 @@
+"""Rows out of one file, or one error that says what is wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cai.errors import ArtifactError
+
+Row = dict[str, Any]
+
+_LFS: Final = b"version https://git-lfs"
+_GZIP: Final = b"\x1f\x8b"
+_PARQUET: Final = b"PAR1"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a ``.jsonl``, ``.json``, ``.csv`` (each also ``.gz``) or ``.parquet`` file, in file order.
+
+    A JSON file may hold one array or one object a line, whatever its name says: HH-RLHF's
+    ``red_team_attempts.jsonl.gz`` is an array.
+
+    Raises:
+        ArtifactError: missing, empty, git-LFS pointer, truncated, not UTF-8, not JSON (the line is named), not rows.
+    """
+    readers: Mapping[str, Callable[[bytes, Path], list[Row]]] = {
+        ".jsonl": _json_rows,
+        ".ndjson": _json_rows,
+        ".json": _json_rows,
+        ".csv": _csv_rows,
+        ".parquet": _parquet_rows,
+    }
+    names = [suffix.lower() for suffix in path.suffixes]
+    kind = next((name for name in reversed(names) if name != ".gz"), "")
+    if kind not in readers:
+        raise ArtifactError(str(path), "unknown kind of file", got=kind or "no suffix", expected=_KINDS)
+    rows = readers[kind](_bytes(path), path)
+    if not rows:
+        raise ArtifactError(str(path), "holds no rows", expected="at least one", next_step=_FETCH_AGAIN)
+    for number, row in enumerate(rows, start=1):
+        _check_encodable(row, f"{path}: row {number}")
+    return rows
+
+
+def read_folder(path: Path) -> list[tuple[str, list[Row]]]:
+    """(file name, rows) for a file, or for every data file directly inside a folder, sorted by name."""
+    if not path.is_dir():
+        return [(path.name, read_rows(path))]
+    inside = sorted(p for p in path.iterdir() if p.is_file() and _data_suffix(p))
+    if not inside:
+        raise ArtifactError(str(path), "folder without data files", expected=_KINDS)
+    return [(p.name, read_rows(p)) for p in inside]
+
+
+def content_sha256(path: Path) -> str:
+    """64 hex digits of a file's bytes; of a folder, of the digests of its data files in order of their names."""
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    inside = sorted(p for p in path.iterdir() if p.is_file() and _data_suffix(p))
+    return hashlib.sha256("".join(f"{p.name} {content_sha256(p)}\n" for p in inside).encode()).hexdigest()
+
+
+_KINDS: Final = ".jsonl, .json or .csv (each also .gz), or .parquet"
+_FETCH_AGAIN: Final = "get the file again and compare its size with the source's"
+_FETCH_LFS: Final = "git lfs pull in the repository it came from, or download the file itself"
+
+
+def _data_suffix(path: Path) -> bool:
+    names = [suffix.lower() for suffix in path.suffixes]
+    return any(name in (".jsonl", ".ndjson", ".json", ".csv", ".parquet") for name in names)
+
+
+def _bytes(path: Path) -> bytes:
+    place = str(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(place, "no such file", next_step="check the path in params.yaml") from None
+    except IsADirectoryError:
+        raise ArtifactError(place, "a folder", expected="a file") from None
+    except OSError as error:
+        raise ArtifactError(place, "cannot be read", got=error.strerror) from None
+    if not content:
+        raise ArtifactError(place, "the file is empty", got="0 bytes", next_step=_FETCH_AGAIN)
+    _refuse_lfs(content, place)
+    if content.startswith(_GZIP):
+        try:
+            content = gzip.decompress(content)
+        except EOFError:
+            raise ArtifactError(
+                place, "the gzip stream ends too early", got=f"{path.stat().st_size} bytes", next_step=_FETCH_AGAIN
+            ) from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise ArtifactError(place, "the gzip stream is broken", got=str(error), next_step=_FETCH_AGAIN) from None
+        _refuse_lfs(content, place)
+    elif path.suffix.lower() == ".gz":
+        raise ArtifactError(place, "not a gzip file", got=f"first bytes {content[:4].hex(' ')}", expected="1f 8b")
+    if not content.strip():
+        raise ArtifactError(place, "the file is empty", got="white space only", next_step=_FETCH_AGAIN)
+    return content
+
+
+def _refuse_lfs(content: bytes, place: str) -> None:
+    if content.startswith(_LFS):
+        raise ArtifactError(place, "a git-LFS pointer, not the data", got=f"{len(content)} bytes", next_step=_FETCH_LFS)
+
+
+def _text(content: bytes, path: Path) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ArtifactError(
+            f"{path}: line {line}",
+            "not UTF-8",
+            got=f"byte 0x{content[error.start]:02x} at offset {error.start}",
+            next_step="convert the file to UTF-8",
+        ) from None
+
+
+def _json_rows(content: bytes, path: Path) -> list[Row]:
+    text = _text(content, path)
+    if text.lstrip().startswith("["):
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(
+                f"{path}: line {error.lineno}", "not valid JSON", got=error.msg, next_step=_FETCH_AGAIN
+            ) from None
+        for number, row in enumerate(found, start=1):
+            _check_object(row, f"{path}: row {number}")
+        return list(found)
+    # splitlines() would also cut at U+2028 and others, which JSON allows inside a string.
+    lines = text.split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(
+                f"{path}: line {number}",
+                "not valid JSON",
+                got=f"{error.msg} at column {error.colno}",
+                expected="one object a line, or one array",
+                next_step=_FETCH_AGAIN,
+            ) from None
+        _check_object(row, f"{path}: line {number}")
+        rows.append(row)
+    return rows
+
+
+def _csv_rows(content: bytes, path: Path) -> list[Row]:
+    reader = csv.DictReader(io.StringIO(_text(content, path), newline=""), strict=True)
+    try:
+        return [dict(row) for row in reader]
+    except csv.Error as error:
+        raise ArtifactError(f"{path}: line {reader.line_num}", "not valid CSV", got=str(error)) from None
+
+
+def _parquet_rows(content: bytes, path: Path) -> list[Row]:
+    import polars as pl
+
+    if not content.startswith(_PARQUET) or not content.endswith(_PARQUET):
+        raise ArtifactError(str(path), "not a whole Parquet file", expected="PAR1 at both ends", next_step=_FETCH_AGAIN)
+    try:
+        return pl.read_parquet(io.BytesIO(content)).to_dicts()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArtifactError(str(path), "not a readable Parquet file", got=str(error)[:200]) from None
+
+
+def _check_object(row: object, place: str) -> None:
+    if not isinstance(row, dict):
+        raise ArtifactError(place, "not a JSON object", got=type(row).__name__, expected="{...}")
+
+
+def _check_encodable(row: Mapping[str, Any], place: str) -> None:
+    for key, value in row.items():
+        if isinstance(value, str):
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise ArtifactError(
+                    f"{place}: {key}", "holds half of a surrogate pair", got=f"at character {error.start}"
+                ) from None
