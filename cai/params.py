@@ -1,0 +1,122 @@
+"""params.yaml as typed sections: strict, frozen, unknown keys refused, every violation told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cai.errors import ParamsError
+from cai.llm.model import Sampling
+
+Share = Field(ge=0.0, le=1.0)
+
+
+class Section(BaseModel):
+    """One section of params.yaml. No defaults: what a run used stands in the file."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Asks(Section):
+    """The keys of every section that calls a model."""
+
+    backend: Literal["hf", "openai", "vllm", "scripted"]
+    model: str
+    base_url: str | None
+    batch_size: int = Field(ge=1)
+    precision: Literal["bf16", "fp32"]
+
+
+class Generates(Asks):
+    """The keys of every section that lets a model write."""
+
+    temperature: float = Field(ge=0.0)
+    top_p: float = Field(gt=0.0, le=1.0)
+    top_k: int = Field(ge=0)
+    max_new_tokens: int = Field(ge=1)
+
+    def sampling(self, seed: int) -> Sampling:
+        """The section's sampling parameters."""
+        return Sampling(self.temperature, self.top_p, self.top_k, self.max_new_tokens, seed)
+
+
+class ConstitutionSource(Section):
+    """Where the principles come from."""
+
+    source: Literal["ours", "anthropic", "llm_swarm"]
+    path: str
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The file as a dict.
+
+    Raises:
+        ParamsError: missing, not UTF-8, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(path.name, "no such file", next_step="run inside the project, or git checkout it") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(path.name, "not UTF-8", got=str(error)) from None
+    except yaml.YAMLError as error:
+        raise ParamsError(path.name, "not valid YAML", got=" ".join(str(error).split())) from None
+    if not isinstance(content, dict):
+        raise ParamsError(path.name, "not a mapping of sections", got=type(content).__name__)
+    return content
+
+
+def check(content: dict[str, Any], sections: dict[str, Any], place: str) -> None:
+    """Raise one ParamsError that names every violation in the whole file.
+
+    Args:
+        content: what the file says.
+        sections: top-level key → its declared type.
+        place: the file's name, for the message.
+    """
+    found = [f"{key}: unknown section; allowed: {', '.join(sorted(sections))}" for key in content if key not in sections]
+    found += [f"{key}: missing section" for key in sections if key not in content]
+    for key, kind in sections.items():
+        if key in content:
+            found += violations(kind, content[key], key)
+    if found:
+        raise ParamsError(
+            place, f"{len(found)} violations" if len(found) > 1 else "1 violation", got="\n  " + "\n  ".join(found)
+        )
+
+
+def violations(kind: Any, value: object, place: str) -> list[str]:
+    """Every way in which a value departs from its declared type, in words."""
+
+    class Holder(BaseModel):
+        model_config = ConfigDict(strict=True)
+        value: kind
+
+    try:
+        Holder.model_validate({"value": value})
+    except ValidationError as error:
+        return [_in_words(detail, place, kind) for detail in error.errors()]
+    return []
+
+
+def _in_words(detail: Any, place: str, kind: Any) -> str:
+    where = ".".join([place, *(str(part) for part in detail["loc"][1:])])
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: unknown key; allowed: {', '.join(_fields(kind, detail['loc'][1:-1]))}"
+    if detail["type"] == "missing":
+        return f"{where}: missing"
+    return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"
+
+
+def _fields(kind: Any, path: Iterable[Any]) -> list[str]:
+    """Names allowed at a path inside nested sections."""
+    for part in path:
+        annotation = kind.model_fields[part].annotation if isinstance(kind, type) and hasattr(kind, "model_fields") else None
+        if annotation is None:
+            break
+        kind = annotation
+    return sorted(kind.model_fields) if isinstance(kind, type) and hasattr(kind, "model_fields") else []

@@ -1,0 +1,194 @@
+"""The one entry of every stage: params, logging, lock, model, errors, and what the run cost.
+
+Plumbing: nothing here may change a result, which is why no stage lists this file in its deps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import importlib
+import inspect
+import json
+import logging
+import os
+import pkgutil
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from cai.artifacts.table import write_text
+from cai.errors import CaiError, ParamsError
+from cai.llm.model import Model
+from cai.params import Asks, Section, check, read_yaml
+
+log = logging.getLogger("cai")
+P = TypeVar("P", bound=Section)
+
+
+class Servers(Section):
+    """How OpenAI-compatible servers are talked to. It changes cost and speed, never a result."""
+
+    concurrency: int = Field(ge=1)
+    timeout_seconds: float = Field(gt=0)
+    max_retries: int = Field(ge=0)
+    allow_insecure: bool
+
+
+class Run:
+    """Where a stage runs and with what: handed to every stage's main."""
+
+    def __init__(self, stage: str, item: str | None, root: Path, servers: Servers) -> None:
+        self.stage, self.item, self.root, self.servers = stage, item, root, servers
+        # DVC_ROOT is the main repository also inside `dvc exp run --temp`, so experiments share finished work.
+        self.work = Path(os.environ.get("DVC_ROOT", str(root))).resolve() / ".work"
+        self.models: list[str] = []
+
+    def open_model(self, section: Asks) -> Model:
+        """The model that a section of params.yaml names, opened by its backend."""
+        adapter = importlib.import_module(f"cai.llm.{section.backend}")
+        options: dict[str, Any] = {}
+        if section.backend == "openai":
+            options = self.servers.model_dump()
+        model: Model = adapter.open_model(
+            section.model,
+            root=self.root,
+            work=self.work,
+            base_url=section.base_url,
+            batch_size=section.batch_size,
+            precision=section.precision,
+            show=self.progress(),
+            **options,
+        )
+        self.models.append(model.name)
+        return model
+
+    def progress(self, what: str = "rows") -> Progress:
+        """A callable (done, total) that shows a bar on a terminal and a line every 30 s elsewhere."""
+        return Progress(self.stage if self.item is None else f"{self.stage}@{self.item}", what)
+
+    def metrics(self, content: dict[str, Any], name: str | None = None) -> None:
+        """Write metrics/<stage>.json: small, sorted as given, in Git. Ids and numbers, never texts."""
+        path = self.root / "metrics" / f"{name or self.stage}.json"
+        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+class Progress:
+    """Shows how far a stage has come, on stderr: a bar on a terminal, otherwise one line per 30 s."""
+
+    def __init__(self, stage: str, what: str) -> None:
+        self.stage, self.what = stage, what
+        self.started = self.said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        rate = done / max(now - self.started, 1e-9)
+        left = (total - done) / rate if rate > 0 else 0.0
+        words = f"{self.stage} {done:,}/{total:,} {rate:.1f} {self.what}/s eta {int(left // 60)}m{int(left % 60):02d}s"
+        if sys.stderr.isatty():
+            width = 24
+            filled = width * done // max(total, 1)
+            end = "\n" if done >= total else ""
+            sys.stderr.write(f"\r[{'#' * filled}{'.' * (width - filled)}] {words}{end}")
+            sys.stderr.flush()
+        elif now - self.said >= 30:
+            self.said = now
+            log.info(words)
+
+
+def sections() -> dict[str, Any]:
+    """Every top-level key of params.yaml with its declared type, collected from the stages that read them."""
+    found: dict[str, Any] = {"servers": Servers}
+    package = importlib.import_module("stages")
+    for module in pkgutil.iter_modules(package.__path__):
+        declared = getattr(importlib.import_module(f"stages.{module.name}"), "Params", None)
+        if declared is not None:
+            for key, field in declared.model_fields.items():
+                found[key] = field.annotation
+    return found
+
+
+def load(kind: type[P], root: Path) -> tuple[P, Servers]:
+    """The sections a stage reads, after the whole of params.yaml was checked.
+
+    Raises:
+        ParamsError: with every violation in the file, not only this stage's.
+    """
+    content = read_yaml(root / "params.yaml")
+    check(content, sections(), "params.yaml")
+    chosen = kind.model_validate({key: content[key] for key in kind.model_fields})
+    return chosen, Servers.model_validate(content["servers"])
+
+
+def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
+    """Run one stage from the command line and exit: 0 when done, 1 with one clear message otherwise.
+
+    ``main(params, run)`` or, for a stage over items (``answer base``), ``main(params, run, item)``.
+    """
+    _set_up_logging()
+    stage = Path(inspect.getfile(main)).stem
+    item = sys.argv[1] if items and len(sys.argv) > 1 else None
+    try:
+        if items and item not in items:
+            raise ParamsError(f"python -m stages.{stage}", "which one?", got=item, expected=", ".join(items))
+        _run(main, stage, item)
+    except CaiError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        sys.exit(f"error: {stage}: the disk did not take it; got {error.strerror}; next: free space, then run again")
+
+
+def _run(main: Callable[..., None], stage: str, item: str | None) -> None:
+    root = Path.cwd()
+    kind = inspect.get_annotations(main, eval_str=True)["params"]
+    chosen, servers = load(kind, root)
+    context = Run(stage, item, root, servers)
+    name = stage if item is None else f"{stage}@{item}"
+    started, cpu = time.monotonic(), time.process_time()
+    with _alone(context.work, name):
+        log.info("%s starts", name)
+        main(chosen, context, *([item] if item is not None else []))
+    seconds = time.monotonic() - started
+    record = {
+        "stage": name,
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(time.process_time() - cpu, 2),
+        "models": context.models,
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": platform.node(),
+        "python": platform.python_version(),
+    }
+    write_text(context.work / "runs" / f"{name}.json", json.dumps(record, indent=2) + "\n")
+    log.info("%s done in %.1f s", name, seconds)
+
+
+@contextlib.contextmanager
+def _alone(work: Path, name: str) -> Iterator[None]:
+    """Hold the stage's lock: a killed dvc leaves its child running, and a new repro must not race it."""
+    path = work / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s waits: another process runs this stage", name)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _set_up_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
