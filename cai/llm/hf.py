@@ -1,0 +1,691 @@
+"""A model in this process: transformers' forward pass under a decoding loop of our own.
+
+Plain ``generate`` sorts the whole vocabulary for every row of every step and draws from one random stream, so that a
+row's text depends on its neighbours and a killed run cannot go on. Here
+
+* the noise of a row is a counter-based stream keyed by (seed, key): the same row gets the same noise in any company;
+* batches are planned before the first token (sorted by token length, then by content; fixed size) and each whole
+  batch is one file under ``work/parts``. A run that was killed redoes the unfinished batch in the same composition
+  and never re-batches what is left;
+* a stage whose parts are all there opens the tokenizer only: no weights, no torch.
+
+With ``precision`` "fp32" a row's text does not depend on its batch (tested; rounding differs below 1e-5, so a tie
+that close could still fall either way). With "bf16", three times as fast on a CPU, it may: matrix kernels round
+differently for other shapes. Batch size, device and library versions are therefore part of a part's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+
+from cai.dialogue import Dialogue, Turn, messages
+from cai.errors import ModelError, ParamsError
+from cai.llm.cache import write_atomically
+from cai.llm.model import Choice, Completion, FinishReason, Progress, Request, Sampling
+from cai.llm.weights import (
+    Dtype,
+    chain_reference,
+    model_folder,
+    open_base,
+    open_chain,
+    resolve,
+    stack,
+    tokenizer,
+    without_progress_bars,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+# Part of every part's name: a change of the loop below must not read what the old loop wrote.
+_LOOP = "1"
+
+# Tokens that end an answer in one of the usual templates. A generation config often names only one of two.
+_END_OF_TURN = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|return|>",
+    "</s>",
+)
+
+# A common beginning (a judge's instruction, demonstrations) is computed once per batch when it is at least this long.
+_SHARED_TOKENS = 48
+# Rows that are done stay in the batch until they are this share of it: dropping rows copies the whole cache.
+_DROP_SHARE = 1 / 8
+# Nuclei wider than this are found by sorting the vocabulary.
+_TOP_TOKENS = 1024
+
+T = TypeVar("T")
+
+
+def open_model(
+    name: str,
+    *,
+    root: Path,
+    work: Path,
+    base_url: str | None = None,
+    batch_size: int,
+    precision: str,
+    show: Progress,
+) -> HFModel:
+    """The model ``name``, its weights still closed: they are loaded by the first batch that has to be computed.
+
+    ``name`` is "base", a folder under ``root/data/models``, a path to such a folder, ``hub:OWNER/NAME@COMMIT``
+    or ``folder:/ABSOLUTE/PATH`` (a plain Hugging Face folder). Raises ModelError or ParamsError.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ParamsError("precision", "no such precision", got=precision, expected="fp32 | bf16")
+    if batch_size < 1:
+        raise ParamsError("batch_size", "must be a positive number of rows", got=batch_size, expected=">= 1")
+    if base_url is not None:
+        raise ParamsError("base_url", "means nothing to a model in this process", got="a value", expected="null")
+    # Idle OpenMP threads that spin take the cores from the other one: measured two to four times slower. libgomp reads
+    # it once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    dtype = cast(Dtype, precision)
+    kind, _, rest = name.partition(":")
+    if kind in ("hub", "folder") and rest:
+        address, _, revision = rest.partition("@")
+        values = {"kind": kind, "id": address, "revision": revision, "path": rest}
+        reference = resolve(values)
+        ground = folder = open_base(reference, work)
+        is_hub = kind == "hub"
+        public = f"{address}@{revision[:12]}" if is_hub else f"{Path(rest).name}:{reference['sha256'][:12]}"
+        return HFModel(public, folder, ground, lambda: ground, work / "parts", batch_size, dtype, show)
+    folder = model_folder(name, root)
+    base, _ = stack(folder)
+    ground = folder if (folder / "config.json").is_file() else open_base(base, work)
+    named = chain_reference(folder)
+    return HFModel(
+        named, folder, ground, lambda: open_chain(folder, root, work, dtype), work / "parts", batch_size, dtype, show
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One prompt, ready to be computed. ``digest`` names everything that its result depends on, its batch aside."""
+
+    ids: tuple[int, ...]
+    sampling: Sampling | None
+    key: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    ids: tuple[int, ...]
+    finish: FinishReason
+
+
+class HFModel:
+    """A transformers model behind the protocol of ``cai.llm.model``."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        ground: Path,
+        weights: Callable[[], Path],
+        parts: Path,
+        batch_size: int,
+        precision: Dtype,
+        show: Progress,
+    ) -> None:
+        self.name = name
+        self._weights, self._parts, self._batch_size, self._precision, self._show = (
+            weights,
+            parts,
+            batch_size,
+            precision,
+            show,
+        )
+        self._tokenizer: Any = tokenizer(folder if (folder / "tokenizer_config.json").is_file() else ground)
+        config = json.loads((ground / "config.json").read_text())
+        own = folder / "generation_config.json"
+        generation = own if own.is_file() else ground / "generation_config.json"
+        ends = json.loads(generation.read_text()) if generation.is_file() else {}
+        vocabulary = self._tokenizer.get_vocab()
+        stops = _numbers(ends.get("eos_token_id")) | _numbers(config.get("eos_token_id"))
+        stops |= _numbers(self._tokenizer.eos_token_id) | {vocabulary[t] for t in _END_OF_TURN if t in vocabulary}
+        self.stop_ids = tuple(sorted(stops))
+        self.window_tokens = int(config.get("max_position_embeddings") or self._tokenizer.model_max_length)
+        self._control = control_tokens(self._tokenizer)
+        self._loaded: Any = None
+        self._device: Any = None
+
+    # --- the protocol ---
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """One completion a request, in order; a prompt that does not fit the context window is an error row."""
+        prompts = self._prompts([(request.dialogue, request.prefix) for request in requests])
+        rows: list[_Row | Completion] = []
+        for request, prompt in zip(requests, prompts, strict=True):
+            new = request.sampling.max_new_tokens
+            if isinstance(prompt, str):
+                rows.append(Completion.failed(prompt))
+            elif len(prompt) + new > self.window_tokens:
+                reason = f"{len(prompt)} prompt tokens and {new} new ones exceed the window of {self.window_tokens}"
+                rows.append(Completion(None, "error", prompt_tokens=len(prompt), error=reason))
+            else:
+                rows.append(_row(prompt, request.sampling, request.key))
+        drawn = self._computed("generate", [row for row in rows if isinstance(row, _Row)], (), self._draw, _read_drawn)
+        return [
+            row if isinstance(row, Completion) else self._completion(request, row, drawn[row.digest])
+            for request, row in zip(requests, rows, strict=True)
+        ]
+
+    def choose(self, dialogues: Sequence[Dialogue], options: Sequence[str], prefix: str = "") -> list[Choice]:
+        """Log-probabilities of the options' first tokens after each prompt and ``prefix``; one choice a dialogue.
+
+        Raises ModelError when two options begin with the same token: they could not be told apart.
+        """
+        firsts = self._first_tokens(options, prefix)
+        rows: list[_Row | Choice] = []
+        for prompt in self._prompts([(dialogue, prefix) for dialogue in dialogues]):
+            if isinstance(prompt, str):
+                rows.append(Choice(None, None, prompt))
+            elif len(prompt) >= self.window_tokens:
+                reason = f"{len(prompt)} prompt tokens fill the window of {self.window_tokens}"
+                rows.append(Choice(None, None, reason))
+            else:
+                rows.append(_row(prompt, None, ()))
+        whole = [row for row in rows if isinstance(row, _Row)]
+        logprobs = self._computed("choose", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs)
+        return [row if isinstance(row, Choice) else _choice(logprobs[row.digest]) for row in rows]
+
+    # --- prompts ---
+
+    def _prompts(self, asked: Sequence[tuple[Dialogue, str]]) -> list[tuple[int, ...] | str]:
+        """Token ids of every rendered dialogue and prefix, or the reason why there are none."""
+        texts: list[str | None] = []
+        reasons: list[str] = []
+        for dialogue, prefix in asked:
+            text, reason = self._rendered(dialogue, prefix)
+            texts.append(text)
+            reasons.append(reason)
+        known = [text for text in texts if text is not None]
+        encoded = iter(self._tokenizer(known, add_special_tokens=False)["input_ids"] if known else ())
+        return [reason if text is None else tuple(next(encoded)) for text, reason in zip(texts, reasons, strict=True)]
+
+    def _rendered(self, dialogue: Dialogue, prefix: str) -> tuple[str | None, str]:
+        from jinja2 import TemplateError
+
+        if not dialogue:
+            return None, "the dialogue is empty"
+        # Control tokens inside a text would be read as real ones: a prompt could then speak as the assistant.
+        clean = tuple(Turn(turn.role, without_control_tokens(turn.text, self._control)) for turn in dialogue)
+        try:
+            text = self._tokenizer.apply_chat_template(
+                messages(clean),
+                tokenize=False,
+                add_generation_prompt=True,
+                # Templates that write today's date would give another prompt tomorrow.
+                date_string="26 Jul 2024",
+            )
+        except TemplateError as error:
+            return None, f"the chat template refuses this dialogue: {error}"
+        return str(text) + without_control_tokens(prefix, self._control), ""
+
+    def _first_tokens(self, options: Sequence[str], prefix: str) -> tuple[int, ...]:
+        text, reason = self._rendered((Turn("user", "x"),), prefix)
+        if text is None:
+            raise ModelError("choose", reason)
+        # A token may begin with the space or bracket before the option; what the model would really say next is read
+        # off the joint tokens where they go on from those of the prompt, else the option stands alone.
+        before = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        firsts = []
+        for option in options:
+            joint = self._tokenizer(text + option, add_special_tokens=False)["input_ids"]
+            goes_on = joint[: len(before)] == before and len(joint) > len(before)
+            alone = self._tokenizer(option, add_special_tokens=False)["input_ids"]
+            if not goes_on and not alone:
+                raise ModelError("choose", "an option is empty", expected="a text of at least one token")
+            firsts.append(joint[len(before)] if goes_on else alone[0])
+        if len(set(firsts)) < len(firsts):
+            raise ModelError(
+                "choose", "options begin with the same token", got=list(options), expected="different first tokens"
+            )
+        return tuple(firsts)
+
+    def _completion(self, request: Request, row: _Row, drawn: _Drawn) -> Completion:
+        text = self._tokenizer.decode(drawn.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        # A cut may fall inside a character; the decoder marks the broken half.
+        text = text.rstrip("\N{REPLACEMENT CHARACTER}") if drawn.finish == "length" else text
+        text = text.rstrip() if request.prefix else text.strip()
+        n_prompt, n_new = len(row.ids), len(drawn.ids)
+        if not text:
+            return Completion(None, "error", n_prompt, n_new, drawn.ids, "the reply is empty")
+        return Completion(text, drawn.finish, n_prompt, n_new, drawn.ids)
+
+    # --- batches ---
+
+    def _computed(
+        self,
+        what: str,
+        rows: Sequence[_Row],
+        extra: Sequence[int],
+        compute: Callable[[list[_Row]], list[T]],
+        read: Callable[[Any], T],
+    ) -> dict[str, T]:
+        """The result of every row, by its digest; whole batches of an earlier run are read, the rest is computed."""
+        unique = sorted({row.digest: row for row in rows}.values(), key=lambda row: (len(row.ids), row.digest))
+        found: dict[str, T] = {}
+        for batch in _cut(unique, self._batch_size):
+            part = self._parts / f"{self._part_name(what, batch, extra)}.json"
+            results = _read_part(part, len(batch), read)
+            if results is None:
+                results = compute(batch)
+                content = [_written(item) for item in results]
+                write_atomically(part, json.dumps(content).encode())
+            found.update(zip((row.digest for row in batch), results, strict=True))
+            self._show(len(found), len(unique))
+        return found
+
+    def _part_name(self, what: str, batch: Sequence[_Row], extra: Sequence[int]) -> str:
+        content = {
+            "what": what,
+            "extra": list(extra),
+            "loop": _LOOP,
+            "model": self.name,
+            "precision": self._precision,
+            "stops": self.stop_ids,
+            "device": _device_type(),
+            "versions": [importlib.metadata.version(package) for package in ("torch", "transformers")],
+            "rows": [row.digest for row in batch],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+    # --- torch ---
+
+    def _model(self) -> Any:
+        if self._loaded is None:
+            _spare_page_faults()
+            self._loaded, self._device = _load(self._weights(), self._precision)
+        return self._loaded
+
+    def _prefill(self, rows: Sequence[tuple[int, ...]]) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Cache, attention mask (rows, tokens), last positions (rows, 1) and next-token logits (rows, vocabulary)."""
+        import torch
+
+        model = self._model()
+        cache = _growing_cache(model.config)
+        shared = _shared_tokens(rows)
+        n_rows = len(rows)
+        longest = max(len(ids) for ids in rows) - shared
+        ids = torch.full((n_rows, longest), int(self._tokenizer.pad_token_id or 0))
+        mask = torch.zeros((n_rows, shared + longest), dtype=torch.long)
+        mask[:, :shared] = 1
+        for place, row in enumerate(rows):
+            ids[place, longest - len(row) + shared :] = torch.tensor(row[shared:])
+            mask[place, shared + longest - len(row) + shared :] = 1
+        if shared:
+            head = torch.tensor([list(rows[0][:shared])], device=self._device)
+            model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache.batch_repeat_interleave(n_rows)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, shared:].to(self._device)
+        mask = mask.to(self._device)
+        out = model(
+            input_ids=ids.to(self._device),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return cache, mask, positions[:, -1:], out.logits[:, -1].float()
+
+    def _weigh(self, batch: list[_Row], firsts: Sequence[int]) -> list[list[float]]:
+        import torch
+
+        with torch.inference_mode():
+            _, _, _, logits = self._prefill([row.ids for row in batch])
+            chosen = torch.log_softmax(logits.double(), -1)[:, list(firsts)]
+        return [[float(value) for value in row] for row in chosen.tolist()]
+
+    def _draw(self, batch: list[_Row]) -> list[_Drawn]:
+        import torch
+
+        with torch.inference_mode():
+            model = self._model()
+            cache, mask, positions, logits = self._prefill([row.ids for row in batch])
+            budgets = [_sampling(row).max_new_tokens for row in batch]
+            sampler = _Sampler([_sampling(row) for row in batch], [row.key for row in batch], logits.device)
+            texts: list[list[int]] = [[] for _ in batch]
+            finish: list[FinishReason | None] = [None] * len(batch)
+            live = list(range(len(batch)))
+            while True:
+                drawn = sampler.next(logits, len(texts[live[0]]) if live else 0, live)
+                n_open = 0
+                for place, token in zip(live, drawn.tolist(), strict=True):
+                    if finish[place] is not None:
+                        texts[place].append(token)  # keeps the rows in step; cut off below
+                        continue
+                    if token in self.stop_ids:
+                        finish[place] = "stop"
+                        budgets[place] = len(texts[place])
+                    texts[place].append(token)
+                    if finish[place] is None and len(texts[place]) >= budgets[place]:
+                        finish[place] = "length"
+                    n_open += finish[place] is None
+                if not n_open:
+                    break
+                if len(live) - n_open >= max(1, len(live) * _DROP_SHARE):
+                    kept = [index for index, place in enumerate(live) if finish[place] is None]
+                    index = torch.tensor(kept, device=mask.device)
+                    cache.batch_select_indices(index)
+                    mask, positions, drawn = mask[index], positions[index], drawn[index.to(drawn.device)]
+                    live = [live[index] for index in kept]
+                mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
+                positions = positions + 1
+                out = model(
+                    input_ids=drawn[:, None].to(mask.device),
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                logits = out.logits[:, -1].float()
+        return [
+            _Drawn(tuple(text[:budget]), cast(FinishReason, reason))
+            for text, budget, reason in zip(texts, budgets, finish, strict=True)
+        ]
+
+
+class _Sampler:
+    """Draws the next token of every row from its own parameters and its own noise."""
+
+    def __init__(self, samplings: Sequence[Sampling], keys: Sequence[tuple[str, ...]], device: Any) -> None:
+        import torch
+
+        longest = max(sampling.max_new_tokens for sampling in samplings)
+        noise = np.stack([row_noise(s.seed, key, longest) for s, key in zip(samplings, keys, strict=True)])
+        self._noise = torch.from_numpy(noise).to(device)
+        self._temperature = torch.tensor([s.temperature for s in samplings], dtype=torch.float64, device=device)
+        self._top_p = torch.tensor([s.top_p for s in samplings], dtype=torch.float64, device=device)
+        self._top_k = [s.top_k for s in samplings]
+        self._greedy = [s.temperature == 0 for s in samplings]
+
+    def next(self, logits: torch.Tensor, step: int, live: Sequence[int]) -> torch.Tensor:
+        """Token ids (rows,) for ``logits`` (rows, vocabulary) of the rows ``live`` of the batch at ``step``."""
+        import torch
+
+        drawn = logits.argmax(-1)
+        n_tokens = logits.shape[-1]
+        narrow = [i for i, row in enumerate(live) if not self._greedy[row] and 0 < self._top_k[row] <= _TOP_TOKENS]
+        wide = [i for i, row in enumerate(live) if not self._greedy[row] and not 0 < self._top_k[row] <= _TOP_TOKENS]
+        for places in (narrow, wide):
+            if not places:
+                continue
+            rows = [live[i] for i in places]
+            at = torch.tensor(places, device=logits.device)
+            who = torch.tensor(rows, device=logits.device)
+            scaled = logits[at].double() / self._temperature[who][:, None]
+            limit = torch.tensor([self._top_k[row] or n_tokens for row in rows], device=logits.device)[:, None]
+            uniform = self._noise[who, step][:, None]
+            drawn[at] = _nucleus_draw(scaled, limit, self._top_p[who][:, None], uniform)
+        return drawn
+
+
+def _nucleus_draw(
+    scaled: torch.Tensor, limit: torch.Tensor, top_p: torch.Tensor, uniform: torch.Tensor
+) -> torch.Tensor:
+    """One token id a row, by inverting the distribution function over the tokens kept, in order of their ids.
+
+    Kept are the ``limit`` likeliest tokens, and of these the fewest whose share reaches ``top_p`` (the likeliest one
+    always). The order of ids, and not of likelihood, keeps a draw in place when two likelihoods swap by rounding.
+    """
+    import torch
+
+    n_tokens = scaled.shape[-1]
+    widest = min(int(limit.max()), n_tokens)
+    tokens: torch.Tensor | None = None
+    if widest == n_tokens and bool(((top_p >= 1) & (limit >= n_tokens)).all()):
+        kept = torch.softmax(scaled, -1)
+    else:
+        values, tokens = scaled.topk(min(widest, _TOP_TOKENS), -1)
+        total = scaled.logsumexp(-1, keepdim=True)
+        covered = ((values - total).exp().sum(-1, keepdim=True) >= top_p) & (limit >= n_tokens)
+        if widest > _TOP_TOKENS and not bool(covered.all()):
+            values, tokens = scaled.sort(-1, descending=True)
+        rank = torch.arange(values.shape[-1], device=values.device)[None]
+        values = values.masked_fill(rank >= limit, -torch.inf)
+        # A share is one of the tokens that top_k leaves; with no top_k, of the whole vocabulary.
+        total = torch.where(limit >= n_tokens, total, values.logsumexp(-1, keepdim=True))
+        share = (values - total).exp()
+        before = share.cumsum(-1) - share
+        kept = share.masked_fill((before >= top_p) & (rank > 0), 0)
+        tokens, order = tokens.sort(-1)
+        kept = kept.gather(-1, order)
+    reached = kept.cumsum(-1)
+    whole = reached[:, -1:]
+    # Rounding must not push the target onto the very end, where no token would lie beyond it.
+    target = torch.minimum(uniform * whole, torch.nextafter(whole, torch.zeros_like(whole)))
+    place = (reached > target).to(torch.uint8).argmax(-1, keepdim=True)
+    return (place if tokens is None else tokens.gather(-1, place))[:, 0]
+
+
+def row_noise(seed: int, key: Sequence[str], n: int) -> np.ndarray:
+    """``n`` uniform numbers in [0, 1) that depend on (seed, key) only; a longer row begins with the shorter one.
+
+    >>> bool((row_noise(1, ("a",), 3) == row_noise(1, ("a",), 9)[:3]).all())
+    True
+    """
+    digest = hashlib.sha256(json.dumps([seed, *key]).encode()).digest()
+    raw = np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(n)
+    return cast(np.ndarray, (raw >> np.uint64(11)) * 2.0**-53)
+
+
+def control_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """A pattern of every special token, longest first; it matches nothing where there are none."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    names = sorted(special | set(tokenizer.all_special_tokens), key=lambda name: (-len(name), name))
+    return re.compile("|".join(map(re.escape, names)) or r"(?!)")
+
+
+def without_control_tokens(text: str, control: re.Pattern[str]) -> str:
+    """The text without special tokens, also those that appear only when an inner one is taken out.
+
+    >>> without_control_tokens("<|e<|end|>nd|>hi", re.compile(re.escape("<|end|>")))
+    'hi'
+    """
+    while (shorter := control.sub("", text)) != text:
+        text = shorter
+    return text
+
+
+# --- small parts ------------------------------------------------------------------------------------------------------
+
+
+def _row(ids: tuple[int, ...], sampling: Sampling | None, key: tuple[str, ...]) -> _Row:
+    content = json.dumps([ids, asdict(sampling) if sampling else None, key])
+    return _Row(ids, sampling, key, hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def _sampling(row: _Row) -> Sampling:
+    assert row.sampling is not None  # rows of `generate` have one
+    return row.sampling
+
+
+def _cut(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
+    for start in range(0, len(rows), size):
+        yield list(rows[start : start + size])
+
+
+def _read_part(part: Path, n_rows: int, read: Callable[[Any], T]) -> list[T] | None:
+    try:
+        content = json.loads(part.read_bytes())
+        results = [read(item) for item in content]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return results if len(results) == n_rows else None
+
+
+def _written(item: object) -> object:
+    return {"ids": item.ids, "finish": item.finish} if isinstance(item, _Drawn) else item
+
+
+def _read_drawn(item: Any) -> _Drawn:
+    return _Drawn(tuple(int(token) for token in item["ids"]), item["finish"])
+
+
+def _read_logprobs(item: Any) -> list[float]:
+    return [float(value) for value in item]
+
+
+def _choice(logprobs: Sequence[float]) -> Choice:
+    return Choice(tuple(logprobs), float(np.exp(np.asarray(logprobs)).sum()))
+
+
+def _numbers(value: int | Sequence[int] | None) -> set[int]:
+    if value is None:
+        return set()
+    return {value} if isinstance(value, int) else {int(item) for item in value}
+
+
+def _shared_tokens(rows: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens all rows begin with; 0 when too few to be worth a pass of their own. One is always left."""
+    if len(rows) < 2:
+        return 0
+    first, last = min(rows), max(rows)
+    most = min(len(row) for row in rows) - 1
+    same = next((i for i in range(most) if first[i] != last[i]), most)
+    return same if same >= _SHARED_TOKENS else 0
+
+
+def _device_type() -> str:
+    """ "cuda" where a GPU can be used, else "cpu"; torch is not imported where no GPU driver is present."""
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _load(folder: Path, precision: Dtype) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    n_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    place: str | dict[str, Any] = "cpu"
+    if _device_type() == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        # One GPU when the weights leave room for a cache, otherwise layer by layer over all of them.
+        place = "auto" if n_bytes > 0.8 * free and torch.cuda.device_count() > 1 else "cuda:0"
+    try:
+        with without_progress_bars():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, device_map=None if place == "cpu" else place, local_files_only=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"weights {folder.name}",
+            "cannot be loaded",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
+            expected="a causal language model that fits the memory",
+            next_step="delete this folder under the work directory to have it rebuilt, or choose a smaller model",
+        ) from error
+    model.train(False)
+    return model, model.get_input_embeddings().weight.device
+
+
+def _growing_cache(config: Any) -> Any:
+    """transformers' own cache, whose plain layers write into spare room instead of copying themselves every step."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    growing = _growing_layer()
+    cache = DynamicCache(config=config)
+    cache.layers = [growing() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+_GROWING: list[Any] = []
+
+
+def _growing_layer() -> Any:
+    """The class of such a layer; made on first use, because its base class comes with torch."""
+    if _GROWING:
+        return _GROWING[0]
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+        room_tokens = 64
+
+        def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+            super().lazy_initialization(key_states, value_states)
+            self._buffers: list[torch.Tensor] | None = None
+
+        def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            start = self.get_seq_length()
+            end = start + key_states.shape[-2]
+            if self._buffers is None or end > self._buffers[0].shape[-2]:
+                held = ((self.keys, key_states), (self.values, value_states))
+                self._buffers = [self._roomier(old, new, start, end) for old, new in held]
+            for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
+                buffer[..., start:end, :] = new
+            self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
+            return self.keys, self.values
+
+        def _roomier(self, old: torch.Tensor | None, new: torch.Tensor, start: int, end: int) -> torch.Tensor:
+            shape = (*new.shape[:-2], end + self.room_tokens, new.shape[-1])
+            buffer = torch.empty(shape, dtype=new.dtype, device=new.device)
+            if start and old is not None:
+                buffer[..., :start, :] = old
+            return buffer
+
+        def batch_select_indices(self, indices: torch.Tensor) -> None:
+            end = self.get_seq_length()
+            if self._buffers is not None and end:
+                self._buffers = [buffer[indices.to(buffer.device)] for buffer in self._buffers]
+                self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
+
+        def batch_repeat_interleave(self, repeats: int) -> None:
+            super().batch_repeat_interleave(repeats)
+            self._buffers = None
+
+    _GROWING.append(GrowingLayer)
+    return GrowingLayer
+
+
+_TUNED: list[bool] = []
+
+
+def _spare_page_faults() -> None:
+    """Nothing; glibc then keeps large freed blocks instead of handing each back to the kernel after every operation.
+
+    Page faults cost more than arithmetic on small virtual machines. Linux with glibc only, and only without a GPU.
+    """
+    if _TUNED or not sys.platform.startswith("linux") or _device_type() != "cpu":
+        return
+    _TUNED.append(True)
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    m_mmap_max, m_trim_threshold, m_top_pad = -4, -1, -2
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_top_pad, 1 << 28)
