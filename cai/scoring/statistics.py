@@ -1,6 +1,7 @@
 """Intervals, tests and detectable differences: the one module that every printed number goes through.
 
-Sources: Wilson 1927; McNemar 1947 (exact form); Holm 1979; Connor 1987 (paired sample size); Fleiss, Levin and Paik 2003
+Sources: Wilson 1927; McNemar 1947 (exact form); Holm 1979; Connor 1987 (paired sample size); Fleiss, Levin and Paik
+2003
 (two proportions); Krippendorff 2011; Rogan and Gladen 1978; Miller 2024, arXiv 2411.00640 (clusters before rows).
 Everything random takes a seed and draws from numpy's Philox, whose stream is fixed by its specification.
 """
@@ -29,7 +30,8 @@ Floats = NDArray[np.float64]
 class Measure:
     """One number with its base, or the reason why there is none.
 
-    ``n`` rows (or prompts) stand behind ``value``; ``n_missing`` more should have and do not. ``interval`` is at ``level``.
+    ``n`` rows (or prompts) stand behind ``value``; ``n_missing`` more should have and do not. ``interval`` is at
+    ``level``.
     ``value`` is None exactly when ``reason`` says why.
     """
 
@@ -148,7 +150,8 @@ def cluster_means(values: Sequence[float], clusters: Sequence[object]) -> tuple[
 
 
 def bootstrap_means(units: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Means of resampled units: shape (draws,) for units (n,), (draws, m) for units (n, m) resampled by rows together."""
+    """Means of resampled units: shape (draws,) for units (n,), (draws, m) for units (n, m) resampled by rows
+    together."""
     array = np.asarray(units, dtype=np.float64)
     if array.ndim not in (1, 2) or array.shape[0] == 0:
         raise ValueError(f"units of shape {array.shape}; expected (n,) or (n, m) with n > 0")
@@ -455,7 +458,8 @@ def rogan_gladen(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Measure:
-    """A sensitivity analysis: the true share behind an apparent one, (p + spec - 1) / (sens + spec - 1), clipped to 0..1.
+    """A sensitivity analysis: the true share behind an apparent one, (p + spec - 1) / (sens + spec - 1), clipped to
+    0..1.
 
     The interval resamples the judged set and both calibration sets (binomial draws = resampling 0/1 rows). Missing when
     a set is empty or the judge is no better than chance.
