@@ -230,11 +230,11 @@ def _without_evaluation(
     candidates: Sequence[_Candidate], asked: Sequence[str], threshold: float, dropped: Counter[str]
 ) -> list[_Candidate]:
     texts = [text for candidate in candidates for text in candidate.human_turns]
-    hits = iter(duplicates.matched(texts, asked, threshold))
+    hits = duplicates.matched(texts, asked, threshold)
+    matching = {text for text, hit in zip(texts, hits, strict=True) if hit is not None}
     clean = []
     for candidate in candidates:
-        # A list, not a generator: every hit of this candidate must be taken off the iterator.
-        if any([next(hits) is not None for _ in candidate.human_turns]):
+        if not matching.isdisjoint(candidate.human_turns):
             dropped["evaluation_prompt"] += 1
         else:
             clean.append(candidate)
@@ -256,7 +256,8 @@ def _without_duplicates(
     repeats = duplicates.kept(
         ["\n".join(by_id[id_].human_turns) for id_ in ids], threshold, [by_id[id_].owner for id_ in ids]
     )
-    dropped.update({"near_duplicate": n} if (n := sum(repeat is not None for repeat in repeats)) else {})
+    if n := sum(repeat is not None for repeat in repeats):
+        dropped["near_duplicate"] += n
     return {id_: by_id[id_] for id_, repeat in zip(ids, repeats, strict=True) if repeat is None}
 
 

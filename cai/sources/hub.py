@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import regex
 
@@ -99,11 +98,7 @@ def _part(hub: HubDataset, name: str) -> Part:
             expected=f"split {split!r}" + (f" in folder {folder!r}" if folder else "") + f" at {hub.revision}",
             next_step="check fetch.hub.parts against the dataset's files, or the network",
         ) from None
-    rows: list[Row] = [_plain(row) for row in found.select_columns([c for c in _COLUMNS if c in found.column_names])]
+    rows: list[Row] = [dict(row) for row in found.select_columns([c for c in _COLUMNS if c in found.column_names])]
     if not rows:
         raise ArtifactError(f"hub dataset {hub.id}: {name}", "holds no rows")
     return Part(name, rows, rows_sha256(rows))
-
-
-def _plain(row: Any) -> Row:
-    return dict(row)

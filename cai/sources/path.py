@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cai.sources.files import content_sha256, read_folder
-from cai.sources.source import Part, Source
+from cai.sources.source import Part, Source, file_parts
 
 
 def parts(section: Source, root: Path) -> list[Part]:
-    """One part a file, named by the file's name: the folders above it are no part of the data.
+    """One part a file.
 
-    ``section.path`` is absolute or relative to the project; ``~`` is not expanded, because DVC would not do it either.
+    Raises:
+        ArtifactError: missing, broken, or not rows; see `cai.sources.files.read_rows`.
     """
-    path = root / section.path
-    found = read_folder(path)
-    inside = path if path.is_dir() else path.parent
-    return [Part(name, rows, content_sha256(inside / name)) for name, rows in found]
+    return file_parts(section, root)

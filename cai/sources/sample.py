@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cai.errors import ParamsError
-from cai.sources import path as files
-from cai.sources.source import Part, Source
+from cai.sources.source import Part, Source, file_parts
 
 FOLDER = "data/sample"
 
@@ -25,4 +24,4 @@ def parts(section: Source, root: Path) -> list[Part]:
             expected=f"a file in {FOLDER}",
             next_step="set the source beside it to path",
         )
-    return files.parts(section, root)
+    return file_parts(section, root)

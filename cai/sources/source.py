@@ -15,7 +15,7 @@ import polars as pl
 from cai.artifacts.raw import RAW_INSTRUCTIONS, RAW_RED_TEAM
 from cai.errors import ArtifactError
 from cai.params import Section
-from cai.sources.files import Row
+from cai.sources.files import Row, content_sha256, read_folder
 
 
 class HubDataset(Section):
@@ -56,13 +56,23 @@ def parts(section: Source, root: Path) -> list[Part]:
     return found
 
 
+def file_parts(section: Source, root: Path) -> list[Part]:
+    """One part a file of ``section.path``, named by the file's name: the folders above it are no part of the data.
+
+    The path is absolute or relative to the project; ``~`` is not expanded, because DVC would not do it either.
+    """
+    path = root / section.path
+    inside = path if path.is_dir() else path.parent
+    return [Part(name, rows, content_sha256(inside / name)) for name, rows in read_folder(path)]
+
+
 def red_team_frame(found: Sequence[Part]) -> pl.DataFrame:
     """All rows in the columns of ``data/raw/red_team.parquet``.
 
     Raises:
         ArtifactError: rows that hold neither ``chosen`` and ``rejected`` nor ``transcript``, or not as text.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for part in found:
         lacking = [n for n, row in enumerate(part.rows, 1) if not _is_red_team(row)]
         if lacking:
@@ -87,7 +97,7 @@ def instruction_frame(found: Sequence[Part]) -> pl.DataFrame:
     Raises:
         ArtifactError: rows without ``instruction`` and ``output`` as text.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for part in found:
         lacking = [n for n, row in enumerate(part.rows, 1) if not _is_instruction(row)]
         if lacking:

@@ -1,10 +1,10 @@
 """HH-RLHF transcripts: ``"\\n\\nHuman: ...\\n\\nAssistant: ..."`` as turns, with every flaw under a name.
 
-A turn starts at ``\\n\\nHuman:`` or ``\\n\\nAssistant:`` (the start of the text will do for the first one) and its body is
-stripped. Measured on harmless-base/test (2,312 rows): consecutive Assistant turns in 9 rows, a role tag inside an
+A turn starts at ``\\n\\nHuman:`` or ``\\n\\nAssistant:`` (the start of the text will do for the first one); its body
+is stripped. Measured on harmless-base/test (2,312 rows): consecutive Assistant turns in 9 rows, a role tag inside an
 Assistant body in 40 chosen texts, 4 empty final answers, 5 rows whose text before the last ``Assistant:`` differs
 between chosen and rejected. A context is what a model will be shown, so only flaws up to its last human turn spoil
-it; what comes after (an empty final answer, two answers in a row at the end) is counted, not a reason to lose the prompt.
+it; what comes after (an empty final answer, two answers in a row at the end) is counted, but loses no prompt.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         body: bytes,
         query: dict[str, list[str]],
     ) -> None:
-        kind, revision, inside = rest[0], (rest + [""])[1], "/".join(rest[2:])
+        kind, revision, inside = rest[0], [*rest, ""][1], "/".join(rest[2:])
         if kind and revision != commit:
             self._refuse("RevisionNotFound")
         elif kind in ("", "revision"):
