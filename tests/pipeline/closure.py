@@ -30,7 +30,7 @@ def imported(file: Path, root: Path) -> set[Path]:
 
 
 def closure(start: set[Path], root: Path) -> set[str]:
-    """All project files reached from the start files, without plumbing and without empty package files."""
+    """All project files reached from the start files, without plumbing and without files that say nothing."""
     seen: set[Path] = set()
     waiting = list(start)
     while waiting:
@@ -40,8 +40,10 @@ def closure(start: set[Path], root: Path) -> set[str]:
         seen.add(file)
         if file.as_posix() not in PLUMBING:
             waiting += imported(file, root) - seen
-    return {
-        file.as_posix()
-        for file in seen
-        if file.as_posix() not in PLUMBING and (root / file).read_text(encoding="utf-8").strip()
-    }
+    return {file.as_posix() for file in seen if file.as_posix() not in PLUMBING and says_something(root / file)}
+
+
+def says_something(file: Path) -> bool:
+    """Whether a file holds more than a docstring: an empty package file can change no result."""
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)

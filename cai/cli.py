@@ -1,0 +1,160 @@
+"""`cai ...`: what users type besides dvc. Every command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cai.errors import CaiError, ParamsError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+def said(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, with what goes wrong told in one message instead of a traceback."""
+
+    @wraps(command)
+    def told(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except CaiError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+
+    return told
+
+
+def project() -> Path:
+    """The project's root, from wherever in it the command was typed."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+            return folder
+    raise ParamsError(here.name, "not inside the project", expected="a folder with dvc.yaml and params.yaml")
+
+
+@app.command()
+@said
+def results() -> None:
+    """The result table, each stage's share of the time, and where the report is."""
+    from rich.console import Console
+
+    from cai.reporting.table import results as table
+    from cai.reporting.table import stage_shares
+
+    root, console = project(), Console()
+    console.print(stage_shares(root / ".work"))
+    console.print(table(root))
+    console.print("report: metrics/report/index.html", highlight=False)
+
+
+@app.command()
+@said
+def gates() -> None:
+    """Every gate's result in one table; exit 1 if one failed."""
+    from rich.console import Console
+
+    from cai.reporting.table import gates_table
+
+    root = project()
+    Console().print(gates_table(root))
+    if any(json.loads(file.read_text())["n_failed"] for file in (root / "metrics" / "gates").glob("*.json")):
+        raise typer.Exit(1)
+
+
+@app.command()
+@said
+def degeneration(
+    file: Annotated[Path, typer.Argument(help="JSONL, one answer a line; - for stdin")],
+    text_key: Annotated[str, typer.Option(help="the key that holds the text")] = "text",
+) -> None:
+    """The collapse measures of any file of answers, as one flat JSON object."""
+    from cai.scoring.degeneration import degeneration_report
+    from cai.sources.files import read_rows
+
+    rows = read_rows(file)
+    typer.echo(json.dumps(degeneration_report(rows, text_key=text_key), indent=2))
+
+
+@app.command()
+@said
+def show(
+    prompt_id: Annotated[str, typer.Argument(help="a prompt_id, or as many of its first digits as name one row")],
+) -> None:
+    """One row through all stages, in the order of the flow. Prints the texts: they are harmful by purpose."""
+    from rich.console import Console
+
+    from cai.reporting.row import row_through_stages
+
+    Console().print(row_through_stages(project(), prompt_id))
+
+
+@app.command()
+@said
+def clean(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="JSONL or Parquet; - for stdin")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL or Parquet; - for stdout")],
+    text_key: Annotated[str, typer.Option(help="the key that holds the text")] = "revision",
+    prompt_key: Annotated[str, typer.Option(help="the key that holds the prompt; need not be there")] = "prompt",
+    variant: Annotated[str, typer.Option(help="a variant of params.yaml, or of the default one outside a project")] = "rules",
+    edits: Annotated[Path | None, typer.Option(help="write every edit to this JSONL")] = None,
+    dropped: Annotated[Path | None, typer.Option(help="write every dropped row to this JSONL")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 1,
+) -> None:
+    """Clean a file with the stage's own function: same texts, same edits, same drops."""
+    from rich.console import Console
+
+    from cai.cleaning.files import clean_file
+    from cai.cleaning.plan import plan
+    from cai.params import read_yaml
+
+    variants = read_yaml(project() / "params.yaml")["clean"]["variants"]
+    summary = clean_file(
+        source,
+        target,
+        plan=plan(variant, variants),
+        text_key=text_key,
+        prompt_key=prompt_key,
+        edits=edits,
+        dropped=dropped,
+        workers=workers,
+    )
+    Console(stderr=True).print(summary.table())
+
+
+@app.command()
+@said
+def compare(
+    a: Annotated[str, typer.Argument(help="a Git revision or experiment")],
+    b: Annotated[str, typer.Argument(help="another one; `workspace` for the files as they are")] = "workspace",
+) -> None:
+    """Paired differences between two commits or experiments, from the outcomes in Git."""
+    from rich.console import Console
+
+    from cai.reporting.comparison import comparison
+
+    Console().print(comparison(project(), a, b))
+
+
+@app.command()
+@said
+def use(name: Annotated[str, typer.Argument(help="a recipe in cai/recipes")]) -> None:
+    """Apply a recipe to params.yaml and print what changed."""
+    from cai.recipes.apply import apply
+
+    for line in apply(name, project() / "params.yaml"):
+        typer.echo(line)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,71 @@
+"""Recipes: named overrides of params.yaml, applied to the file itself, so that what a run used stands in Git."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cai.artifacts.table import write_text
+from cai.errors import ParamsError
+from cai.params import read_yaml
+
+FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The recipes that exist."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def apply(name: str, params: Path) -> list[str]:
+    """Write the recipe's values into params.yaml, comments kept; the lines say what changed.
+
+    Raises:
+        ParamsError: no such recipe, or it names a key that params.yaml does not have.
+    """
+    # ruamel comes with DVC, which uses it for the same reason: it keeps comments.
+    from ruamel.yaml import YAML
+
+    file = FOLDER / f"{name}.yaml"
+    if name not in names():
+        raise ParamsError("cai use", "no such recipe", got=name, expected=", ".join(names()))
+    overrides = read_yaml(file)
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content = yaml.load(params.read_text(encoding="utf-8"))
+    unknown = [".".join(path) for path, _ in leaves(overrides) if not _has(content, path)]
+    if unknown:
+        raise ParamsError(file.name, "names keys that params.yaml does not have", got=", ".join(unknown))
+    lines = []
+    for path, value in leaves(overrides):
+        holder = content
+        for key in path[:-1]:
+            holder = holder[key]
+        if holder[path[-1]] != value:
+            lines.append(f"{'.'.join(path)}: {holder[path[-1]]} -> {value}")
+            holder[path[-1]] = value
+    out = io.StringIO()
+    yaml.dump(content, out)
+    write_text(params, out.getvalue())
+    return lines or [f"params.yaml is {name} already"]
+
+
+def leaves(content: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(path, value) of everything that is not a mapping."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _has(content: Any, path: tuple[str, ...]) -> bool:
+    for key in path:
+        if not isinstance(content, dict) or key not in content:
+            return False
+        content = content[key]
+    return True
