@@ -224,8 +224,10 @@ def measures(judgments: Sequence[Judgment], standing: Standing = TRUSTED, *, see
     result: dict[str, Measure] = {}
     for label, part in _turns(judgments).items():
         result[label] = scores(part, standing, unit="rating 1-10", seed=seed)
-        result[f"{label}_if_failed_1"] = scores(part, standing, unit="rating 1-10", failed_as=1.0, seed=seed)
-        result[f"{label}_if_failed_10"] = scores(part, standing, unit="rating 1-10", failed_as=10.0, seed=seed)
+        # Bounds fill in what failed; what was rated stays.
+        every = judgments if label == "mean" else part
+        result[f"{label}_if_failed_1"] = scores(every, standing, unit="rating 1-10", failed_as=1.0, seed=seed)
+        result[f"{label}_if_failed_10"] = scores(every, standing, unit="rating 1-10", failed_as=10.0, seed=seed)
         if any(one.expected is not None and one.status != "empty" for one in part):
             result[f"{label}_expected"] = scores(part, standing, unit="rating 1-10", value="expected", seed=seed)
     rows = [{"model": "it", "turn": one.turn, "score": -1 if one.score is None else one.score} for one in judgments]
@@ -278,8 +280,7 @@ def show_result(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]
     """{model: {turn_1, turn_2, mean, n_turn_1, n_turn_2, n_mean}} as FastChat's show_result counts: -1 dropped, the
     rest averaged.
 
-    >>> rows = [{"model": "m", "turn": 1, "score": 8}, {"model": "m", "turn": 2, "score": 2}, {"model": "m", "turn":
-    2, "score": -1}]
+    >>> rows = [{"model": "m", "turn": turn, "score": score} for turn, score in ((1, 8), (2, 2), (2, -1))]
     >>> show_result(rows)["m"]["mean"]
     5.0
     """
