@@ -1,0 +1,1 @@
+"""SFT and DPO. `tuning` holds the parameters and costs no import; the rest imports torch."""
