@@ -149,7 +149,12 @@ def _ours(path: Path) -> Constitution:
         )
     place = f"{path}: demonstrations.critique_revision"
     chains = [
-        Demonstration(*(_text(item, key, f"{place}[{i}]") for key in ("prompt", "response", "critique", "revision")))
+        Demonstration(
+            prompt=_text(item, "prompt", f"{place}[{i}]"),
+            response=_text(item, "response", f"{place}[{i}]"),
+            critique=_text(item, "critique", f"{place}[{i}]"),
+            revision=_text(item, "revision", f"{place}[{i}]"),
+        )
         for i, item in enumerate(_list(demonstrations.get("critique_revision", []), place))
     ]
     place = f"{path}: critique_revision"

