@@ -13,6 +13,7 @@ import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import regex
 
@@ -135,36 +136,39 @@ class _Join:
     """Similarity join over fixed sets: ``add`` makes a set findable, ``similar`` lists the findable ones at or over t.
 
     With grams sorted rarest first, two sets of similarity t share a gram within their first |x| - ceil(t |x|) + 1.
+    A gram that only one set holds comes first and can match nothing, so only its number is kept.
     """
 
     def __init__(self, sets: Sequence[Grams], threshold: float) -> None:
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], not {threshold}")
         self._threshold = threshold
-        counts = Counter(gram for grams_ in sets for gram in grams_)
-        rank = {gram: i for i, gram in enumerate(sorted(counts, key=lambda gram: (counts[gram], gram)))}
-        self._sets = [frozenset(rank[gram] for gram in grams_) for grams_ in sets]
+        counts = Counter(chain.from_iterable(sets))
+        common = sorted((gram for gram, n in counts.items() if n > 1), key=lambda gram: (counts[gram], gram))
+        rank = {gram: i for i, gram in enumerate(common)}
+        self._sizes = [len(grams_) for grams_ in sets]
+        self._shared = [frozenset(rank[gram] for gram in grams_ if gram in rank) for grams_ in sets]
         self._index: dict[int, list[int]] = defaultdict(list)
 
     def _prefix(self, i: int) -> list[int]:
-        ranks = sorted(self._sets[i])
-        return ranks[: len(ranks) - _at_least(self._threshold * len(ranks)) + 1]
+        size, shared = self._sizes[i], self._shared[i]
+        length = size - _at_least(self._threshold * size) + 1 - (size - len(shared))
+        return sorted(shared)[:length] if length > 0 else []
 
     def add(self, i: int) -> None:
         for rank in self._prefix(i):
             self._index[rank].append(i)
 
     def similar(self, i: int) -> list[int]:
-        mine, t = self._sets[i], self._threshold
+        mine, size, t = self._shared[i], self._sizes[i], self._threshold
         candidates = {j for rank in self._prefix(i) for j in self._index.get(rank, ())}
         found = []
         for j in sorted(candidates):
-            theirs = self._sets[j]
-            shorter, longer = sorted((len(mine), len(theirs)))
-            if shorter < t * longer - 1e-9:
+            other = self._sizes[j]
+            if min(size, other) < t * max(size, other) - 1e-9:
                 continue
-            shared = len(mine & theirs)
-            if shared >= t * (len(mine) + len(theirs) - shared) - 1e-9:
+            common = len(mine & self._shared[j])
+            if common >= t * (size + other - common) - 1e-9:
                 found.append(j)
         return found
 
