@@ -1,0 +1,1 @@
+"""Great Expectations gates: one suite per artifact, one gate that runs any of them."""

@@ -1,0 +1,154 @@
+"""The gate of data/supervised/cleaned.parquet: what sft trains on.
+
+Invariants are what the cleaner guarantees, checked on every row with predicates that are not its rules. Cheap screens over
+whole columns find the rows that could fail; only those are read sentence by sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import polars as pl
+from pydantic import Field
+
+from cai.artifacts.cleaned import CLEANED as TABLE
+from cai.artifacts.cleaned import DROPPED
+from cai.artifacts.supervised import REVISIONS
+from cai.params import Section, Share
+from cai.quality.accounting import beside, ids, unlike, unsorted
+from cai.quality.bounds import Facts
+from cai.quality.checks import Check, Parent, n_rows, never, share_at_least, share_at_most, unique, within, zero
+from cai.quality.texts import PIECE, blank, final_sentence, hashed, hashed_turns, meta_talk, n_chars, near_repeats, repeats, unfinished
+
+SAME = ("split", "prompt", "turns", "principle_id", "response", "critique")
+PARENTS = (
+    Parent(
+        REVISIONS,
+        (
+            "prompt_id",
+            "round",
+            *(hashed_turns().alias(name) if name == "turns" else hashed(name).alias(name) for name in SAME),
+            pl.col("revision").is_null().alias("no_text"),
+        ),
+    ),
+    Parent(DROPPED, ("prompt_id", "round")),
+)
+# Each screen lets through every text that its predicate could flag.
+_MAYBE_EMOJI = r"[^\x00-\x7F]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
+_MAYBE_TAG = r"[<\[#:：]"
+
+
+class Thresholds(Section):
+    """gates.cleaned"""
+
+    min_rows: int = Field(ge=1)
+    min_chars: int = Field(ge=1)
+    max_chars: int = Field(ge=1)
+    max_times_a_sentence: int = Field(ge=1)
+    min_kept_share: float = Share
+    max_near_repeat_share: float = Share
+    max_meta_talk_share: float = Share
+    max_unfinished_share: float = Share
+    max_same_text_share: float = Share
+    max_shared_closing_share: float = Share
+    min_distinct_closings_share: float = Share
+
+
+def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Keys, references and flags of the cleaned revisions."""
+    from cai.text import flags  # its patterns take a while to compile, and thresholds are read without them
+
+    revisions = parents["revisions"].filter(~pl.col("no_text"))
+    pairs = [(hashed_turns() if name == "turns" else hashed(name), f"{name}_parent") for name in SAME]
+    texts = frame.get_column("revision")
+    text = pl.col("revision").str.strip_chars()
+    return beside(frame, revisions, TABLE.key).select(
+        "prompt_id",
+        "round",
+        "unknown",
+        unlike(pairs).alias("unlike_revision"),
+        blank("revision").alias("blank"),
+        n_chars("revision").alias("n_chars"),
+        ((pl.col("finish_reason") == "error") | pl.col("error").is_not_null()).fill_null(True).alias("failed"),
+        (pl.col("cut") & (pl.col("finish_reason") != "length")).fill_null(True).alias("wrongly_cut"),
+        (text == pl.col("response").str.strip_chars()).fill_null(False).alias("copies_response"),
+        (text == pl.col("critique").str.strip_chars()).fill_null(False).alias("copies_critique"),
+        _flagged(texts, texts.str.contains(_MAYBE_EMOJI), flags.emoji_run, "emoji_run"),
+        _flagged(texts, texts.str.contains(_MAYBE_TAG), flags.has_role_tag, "role_tag"),
+        _flagged(texts, texts.is_not_null(), flags.has_preamble, "preamble"),
+        _most_often(texts, flags.max_sentence_count_outside_protected),
+        near_repeats(texts).alias("near_repeat"),
+        meta_talk("revision").alias("meta_talk"),
+        unfinished("revision").alias("unfinished"),
+        hashed("revision").alias("text_hash"),
+        final_sentence("revision"),
+    )
+
+
+def _flagged(texts: pl.Series, maybe: pl.Series, flag: Callable[[str], object], name: str) -> pl.Series:
+    """The predicate, asked only of the texts that pass the screen."""
+    places = maybe.fill_null(False).arg_true()
+    flags = [bool(flag(text)) for text in texts.gather(places)]
+    hit = places.filter(pl.Series(flags, dtype=pl.Boolean))
+    return pl.Series(name, range(texts.len()), dtype=pl.UInt32).is_in(hit.implode())
+
+
+def _most_often(texts: pl.Series, count: Callable[[str], int]) -> pl.Series:
+    """How often the commonest sentence is said outside protected regions; 1 where no part of the text stands twice."""
+    places = repeats(texts, cut=PIECE, times=2, least_chars=1).arg_true()
+    counts = [count(text) for text in texts.gather(places)]
+    found = pl.DataFrame({"place": places, "n": counts}, schema={"place": pl.UInt32, "n": pl.Int64})
+    all_rows = pl.DataFrame({"place": pl.Series(range(texts.len()), dtype=pl.UInt32)})
+    return all_rows.join(found, on="place", how="left", maintain_order="left").get_column("n").fill_null(1).alias("n_same_sentence")
+
+
+def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
+    """Accounting with revisions and dropped rows, and the shares of what a rule may leave."""
+    found = Facts()
+    unsorted(found, rows, TABLE.key)
+    revisions, dropped, key = parents["revisions"], parents["dropped"], list(TABLE.key)
+    found.count("n_also_dropped", ids(rows.join(dropped, on=key, how="semi"), key))
+    settled = pl.concat([rows.select(key), dropped.select(key)])
+    found.count("n_revisions_lost", ids(revisions.join(settled, on=key, how="anti"), key))
+    n, with_text = rows.height, revisions.filter(~pl.col("no_text")).height
+    found.share("kept", min(n, with_text), with_text)
+    for name in ("near_repeat", "meta_talk", "unfinished"):
+        found.share(name, int(rows[name].sum()), n)
+    texts = rows.get_column("text_hash").value_counts(sort=True).get_column("count")
+    found.share("same_text", int(texts[0]) if n else 0, n)
+    closings = rows.get_column("final_sentence").drop_nulls()
+    counts = closings.value_counts(sort=True).get_column("count")
+    found.share("shared_closing", int(counts[0]) if closings.len() else 0, closings.len())
+    found.share("distinct_closings", counts.len(), closings.len())
+    return found
+
+
+def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check]:
+    """The checks of the cleaned revisions."""
+    times = thresholds.max_times_a_sentence
+    return [
+        n_rows(thresholds.min_rows, sizes.get("revisions"), "there are rows, and no more than revisions"),
+        unique(TABLE.key),
+        zero("n_unsorted", "rows are sorted by their key"),
+        never("unknown", "every row is a revision that has a text"),
+        never("unlike_revision", "split, prompt, turns, principle, response and critique are the revision's own"),
+        zero("n_also_dropped", "no row is both kept and dropped"),
+        zero("n_revisions_lost", "every revision is kept or dropped"),
+        never("blank", "no text is blank"),
+        within("n_chars", thresholds.min_chars, thresholds.max_chars, "the text is neither near-empty nor endless"),
+        never("failed", "no failed row is kept"),
+        never("wrongly_cut", "only rows that the token budget ended are marked as cut"),
+        never("copies_response", "the revision differs from the response"),
+        never("copies_critique", "the revision differs from the critique"),
+        never("emoji_run", "no text holds a run of emoji"),
+        never("role_tag", "no text holds a role tag or a template token"),
+        never("preamble", "no text opens with talk about the revision"),
+        within("n_same_sentence", 0, times, f"no sentence is said more than {times} times outside lists, code, tables and quotes"),
+        share_at_least("kept", thresholds.min_kept_share, "enough of the revisions are left"),
+        share_at_most("near_repeat", thresholds.max_near_repeat_share, "few texts say five words in a row three times"),
+        share_at_most("meta_talk", thresholds.max_meta_talk_share, "few texts talk about an answer instead of giving one"),
+        share_at_most("unfinished", thresholds.max_unfinished_share, "few texts stop in the middle of a sentence"),
+        share_at_most("same_text", thresholds.max_same_text_share, "no single text is given again and again"),
+        share_at_most("shared_closing", thresholds.max_shared_closing_share, "no closing sentence is shared across rows"),
+        share_at_least("distinct_closings", thresholds.min_distinct_closings_share, "closing sentences differ from row to row"),
+    ]

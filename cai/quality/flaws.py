@@ -1,0 +1,51 @@
+"""The flaws of raw texts: on record, bounded only against nonsense, because cleaning comes next."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from cai.params import Section, Share
+from cai.quality.bounds import Facts
+from cai.quality.checks import Check, share_at_most
+from cai.quality.texts import SENTENCE, near_repeats, repeats
+
+
+class Flawed(Section):
+    """Thresholds for flaws that are expected."""
+
+    max_repeated_share: float = Share
+    max_near_repeat_share: float = Share
+    max_meta_talk_share: float = Share
+
+
+def flaws(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Flags ``repeated``: a sentence said three times; ``near_repeat``: five words in a row said three times."""
+    return (
+        repeats(texts, cut=SENTENCE, times=3, least_chars=10).alias("repeated"),
+        near_repeats(texts).alias("near_repeat"),
+    )
+
+
+def flaw_facts(rows: pl.DataFrame, facts: Facts) -> None:
+    """Add the shares of the flaws among rows with text."""
+    texts = rows.filter(~pl.col("failed"))
+    for name in ("repeated", "near_repeat", "meta_talk"):
+        facts.share(name, int(texts[name].sum()), texts.height)
+
+
+def flaw_checks(thresholds: Flawed, what: str) -> list[Check]:
+    """The checks of the flaws; ``what`` is the text's name in words."""
+    return [
+        share_at_most(
+            "repeated", thresholds.max_repeated_share, f"not every {what} says a sentence three times", kind="record"
+        ),
+        share_at_most(
+            "near_repeat",
+            thresholds.max_near_repeat_share,
+            f"not every {what} says five words in a row three times",
+            kind="record",
+        ),
+        share_at_most(
+            "meta_talk", thresholds.max_meta_talk_share, f"not every {what} talks about an answer instead of giving one", kind="record"
+        ),
+    ]

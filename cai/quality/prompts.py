@@ -1,0 +1,129 @@
+"""The gate of data/supervised/prompts.parquet: nothing leaks between splits, nor from the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+from pydantic import Field
+
+from cai.artifacts.evaluation import EVALUATION_PROMPTS
+from cai.artifacts.prompts import PROMPTS as TABLE
+from cai.artifacts.prompts import SPLITS
+from cai.dialogue import from_structs, prompt_id
+from cai.params import Section, Share
+from cai.quality.accounting import ids, unsorted
+from cai.quality.bounds import Facts
+from cai.quality.checks import Check, Parent, below, fact_within, n_rows, never, share_at_most, unique, within, zero
+from cai.quality.texts import blank, n_chars
+from cai.text.duplicates import matched, similarity
+
+PARENTS = (
+    Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),
+)
+
+
+class Thresholds(Section):
+    """gates.prompts"""
+
+    min_rows: int = Field(ge=1)
+    min_rows_per_split: int = Field(ge=0)
+    max_chars: int = Field(ge=1)
+    evaluation_similarity: float = Field(gt=0.0, le=1.0)
+    max_cluster_share: float = Share
+    max_role_tag_share: float = Share
+    max_one_word_share: float = Share
+
+
+def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Ids, splits, clusters and flags of the prompts."""
+    asked = parents["evaluation_prompts"].get_column("first_turn").drop_nulls()
+    last = pl.col("turns").list.last()
+    return frame.select(
+        "prompt_id",
+        "split",
+        "cluster_id",
+        "n_turns",
+        blank("prompt").alias("blank"),
+        n_chars("prompt").alias("n_chars"),
+        (pl.col("n_turns").cast(pl.Int64) != pl.col("turns").list.len().cast(pl.Int64)).fill_null(True).alias("miscounted"),
+        (last.struct.field("text").ne_missing(pl.col("prompt")) | last.struct.field("role").ne_missing(pl.lit("user")))
+        .fill_null(True)
+        .alias("not_last_turn"),
+        (
+            pl.col("turns").list.eval(
+                ~pl.element().struct.field("role").is_in(["system", "user", "assistant"])
+                | (pl.element().struct.field("text").str.strip_chars() == "")
+            )
+        )
+        .list.any()
+        .fill_null(True)
+        .alias("broken_turn"),
+        pl.col("prompt").str.contains(r"\n\n(?:Human|Assistant):").fill_null(False).alias("role_tag"),
+        (~pl.col("prompt").str.strip_chars().str.contains(r"\s")).fill_null(False).alias("one_word"),
+        _misnamed(frame).alias("misnamed"),
+        evaluation_similarity(frame.get_column("prompt"), asked),
+    )
+
+
+def evaluation_similarity(texts: pl.Series, asked: pl.Series) -> pl.Series:
+    """For every text its greatest similarity to an evaluation prompt; 0 below a half."""
+    given, against = texts.fill_null("").to_list(), asked.to_list()
+    found = [
+        0.0 if hit is None else max(similarity(text, other) for other in against)
+        for text, hit in zip(given, matched(given, against, 0.5), strict=True)
+    ]
+    return pl.Series("evaluation_similarity", found, dtype=pl.Float64)
+
+
+def _misnamed(frame: pl.DataFrame) -> pl.Series:
+    names = [
+        prompt_id(from_structs(turns)) != name if turns else True
+        for name, turns in zip(frame["prompt_id"].to_list(), frame["turns"].to_list(), strict=True)
+    ]
+    return pl.Series(names, dtype=pl.Boolean)
+
+
+def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
+    """Sizes of splits, clusters in two of them, prompts near an evaluation prompt."""
+    found = Facts()
+    unsorted(found, rows, TABLE.key)
+    straying = rows.filter(pl.col("split").n_unique().over("cluster_id") > 1)
+    found.count("n_in_straying_clusters", ids(straying))
+    sizes = rows.group_by("split").len()
+    counts = dict(zip(sizes["split"].to_list(), sizes["len"].to_list(), strict=True))
+    for split in SPLITS:
+        found[f"n_{split}"] = counts.get(split, 0)
+    largest = rows.group_by("cluster_id").len().get_column("len").max() if rows.height else 0
+    found.share("cluster", int(largest), rows.height)  # type: ignore[arg-type]
+    found.share("role_tag", int(rows["role_tag"].sum()), rows.height)
+    found.share("one_word", int(rows["one_word"].sum()), rows.height)
+    return found
+
+
+def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check]:
+    """The checks of the prompts."""
+    return [
+        n_rows(thresholds.min_rows, None, f"at least {thresholds.min_rows} prompts were kept"),
+        unique(TABLE.key),
+        zero("n_unsorted", "rows are sorted by their key"),
+        never("blank", "no prompt is blank"),
+        within("n_chars", 1, thresholds.max_chars, f"a prompt has 1 to {thresholds.max_chars} characters"),
+        never("misnamed", "prompt_id is the hash of the context's roles and texts"),
+        never("miscounted", "n_turns is the number of turns"),
+        never("not_last_turn", "the prompt is the last turn, and a user's"),
+        never("broken_turn", "every turn has a known role and words"),
+        below(
+            "evaluation_similarity",
+            thresholds.evaluation_similarity,
+            "no prompt is an evaluation prompt or nearly one (share of word 3-grams in common)",
+        ),
+        zero("n_in_straying_clusters", "no cluster stands in two splits"),
+        *(
+            fact_within(f"n_{split}", thresholds.min_rows_per_split, None, f"split {split} has rows")
+            for split in SPLITS
+        ),
+        share_at_most("cluster", thresholds.max_cluster_share, "no cluster of near duplicates dominates"),
+        share_at_most("role_tag", thresholds.max_role_tag_share, "few prompts hold a transcript's role tag"),
+        share_at_most("one_word", thresholds.max_one_word_share, "few prompts are a single word"),
+    ]

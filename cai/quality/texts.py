@@ -1,0 +1,127 @@
+"""What the suites ask of texts, over whole columns: flags, lengths and hashes, never a text.
+
+These are the gates' own notions: cheap, on every row, and not the cleaner's rules, so that a gap in a rule can show here.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+_META = (
+    r"(?i)\b(?:the|this|my|your|its|an?) (?:(?:ai|assistant|original|previous|initial|first|last|above|given|provided|revised"
+    r"|rewritten|improved|updated|corrected)(?:'s|’s)? )+(?:response|answer|reply|message|version)\b"
+    r"|\bthe (?:assistant|response|revision|critique)(?:'s|’s)? (?:response|answer|should|could|does|did|was|fails|failed|provides)\b"
+    r"|\b(?:revised|rewritten|improved) (?:response|version|answer|reply)\b"
+)
+_ENDS = r"""[.!?…。！？:;)\]}>"'”’»*_`~|\p{So}\p{Sk}]\s*$"""
+_ITEM_END = r"(?:^|\n)[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t][^\n]*\s*$"
+_PICTURE = r"[\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]"
+_FINAL = r"([^.!?…。！？\n]*[\p{L}\p{N}][^.!?…。！？\n]*)[^\p{L}\p{N}]*$"
+SENTENCE = r"[^.!?…。！？।\n\r]+"
+"""A run of characters between stops."""
+PIECE = r"[\p{L}\p{M}\p{N} \t,'’-]+"
+"""Finer than any sentence segmentation: a sentence said three times is made of pieces said three times."""
+
+
+def blank(column: str) -> pl.Expr:
+    """Whether there is a text and it is nothing but white space."""
+    return (pl.col(column).str.strip_chars() == "").fill_null(False)
+
+
+def n_chars(column: str) -> pl.Expr:
+    """Characters; 0 where there is no text."""
+    return pl.col(column).str.len_chars().fill_null(0).cast(pl.Int64)
+
+
+def hashed(column: str) -> pl.Expr:
+    """64-bit hash of the text; 0 for null, so that nulls are equal."""
+    return pl.when(pl.col(column).is_null()).then(pl.lit(0, dtype=pl.UInt64)).otherwise(pl.col(column).hash())
+
+
+def hashed_turns(column: str = "turns") -> pl.Expr:
+    """64-bit hash of a dialogue's roles and texts."""
+    one = pl.element().struct.field("role") + "\x1f" + pl.element().struct.field("text").fill_null("\x1d")
+    return pl.col(column).list.eval(one).list.join("\x1e").hash()
+
+
+def meta_talk(column: str) -> pl.Expr:
+    """Whether the text talks about "the assistant's response" or "the revised version" instead of answering."""
+    return pl.col(column).str.contains(_META).fill_null(False)
+
+
+def unfinished(column: str) -> pl.Expr:
+    """Whether the text ends without a stop, a closing mark or a list item."""
+    text = pl.col(column)
+    return (~(text.str.contains(_ENDS) | text.str.contains(_ITEM_END)) & (text.str.strip_chars() != "")).fill_null(False)
+
+
+def has_emoji(column: str) -> pl.Expr:
+    """Whether the text holds any emoji."""
+    return pl.col(column).str.contains(_PICTURE).fill_null(False)
+
+
+def final_sentence(column: str) -> pl.Expr:
+    """Hash of the last sentence in lower case; null where there is no word."""
+    return pl.col(column).str.extract(_FINAL).str.to_lowercase().str.strip_chars().hash().alias("final_sentence")
+
+
+def normalised(column: pl.Expr) -> pl.Expr:
+    """The words of a text in lower case joined by one space; the text itself where it has no word."""
+    words = column.str.to_lowercase().str.replace_all(r"['’‘]", "").str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars()
+    return pl.when(words == "").then(column).otherwise(words)
+
+
+def repeats(texts: pl.Series, *, cut: str, times: int, least_chars: int) -> pl.Series:
+    """For every text whether one of its parts is said that often.
+
+    Args:
+        texts: strings or nulls.
+        cut: regex of a part, `SENTENCE` or `PIECE`.
+        times: how often.
+        least_chars: shorter parts (letters and digits only) do not count.
+    """
+    parts = (
+        pl.DataFrame({"text": texts.rename("text")})
+        .with_row_index("row")
+        .select("row", pl.col("text").str.to_lowercase().str.extract_all(cut).alias("part"))
+        .explode("part")
+        .with_columns(pl.col("part").str.replace_all(r"[^\p{L}\p{N}]+", ""))
+        .filter(pl.col("part").str.len_chars() >= least_chars)
+    )
+    hit = parts.with_columns(pl.col("part").hash()).group_by("row", "part").len().filter(pl.col("len") >= times)
+    return _marked(texts.len(), hit)
+
+
+def near_repeats(texts: pl.Series, *, words: int = 5, times: int = 3) -> pl.Series:
+    """For every text whether some sequence of that many words stands in it that often: repeats and near repeats."""
+    tokens = (
+        pl.DataFrame({"text": texts.rename("text")})
+        .with_row_index("row")
+        .select("row", pl.col("text").str.to_lowercase().str.extract_all(r"[\p{L}\p{N}'’]+").alias("word"))
+        .explode("word")
+        .filter(pl.col("word").is_not_null())
+        .with_columns(pl.col("word").hash())
+    )
+    gram = pl.col("word")
+    for i in range(1, words):
+        gram = gram.hash(seed=i) ^ pl.col("word").shift(-i)
+    same = pl.col("row") == pl.col("row").shift(-(words - 1))
+    hit = (
+        tokens.select("row", gram.alias("gram"), same.alias("same"))
+        .filter(pl.col("same"))
+        .group_by("row", "gram")
+        .len()
+        .filter(pl.col("len") >= times)
+    )
+    return _marked(texts.len(), hit)
+
+
+def _marked(n: int, hit: pl.DataFrame) -> pl.Series:
+    rows = hit.get_column("row").unique()
+    return pl.Series(range(n), dtype=rows.dtype).is_in(rows.implode()) if n else pl.Series([], dtype=pl.Boolean)
+
+
+def most_common(values: pl.Series) -> int:
+    """How often the most frequent non-null value occurs."""
+    counts = values.drop_nulls().value_counts()
+    return int(counts.get_column("count").max()) if counts.height else 0  # type: ignore[arg-type]
