@@ -511,10 +511,11 @@ def _cut_flags(
     whole: Sequence[Flags | None] | None,
 ) -> Iterator[Flags | None]:
     for place, row in enumerate(rows):
-        text, ids = row[text_key], row.get("token_ids")
-        if text is None or (horizon is not None and ids is None):
+        text: str | None = row[text_key]
+        ids: Sequence[int] | None = row.get("token_ids")
+        if text is None or (horizon is not None and (ids is None or decode is None)):
             yield None
-        elif horizon is None or decode is None or len(ids) <= horizon:
+        elif horizon is None or ids is None or decode is None or len(ids) <= horizon:
             known = None if whole is None else whole[place]
             yield known or flags(text, row.get("finish_reason"))
         else:

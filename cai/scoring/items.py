@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,28 @@ def read_bytes(path: Path, expected: str) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         raise ArtifactError(str(path), "is not UTF-8", got=f"byte {error.start}", expected=expected) from None
     return text, hashlib.sha256(data).hexdigest()
+
+
+def read_prompts(path: Path, name: str) -> Benchmark:
+    """Questions of one's own: JSON lines with id and prompt, category if wanted.
+
+    Raises:
+        ArtifactError: a line that is not such a row, or a duplicate id.
+    """
+    text, sha = read_bytes(path, "JSON lines with id and prompt")
+    items = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ArtifactError(f"{path}:{number}", "is not JSON", got=error.msg) from None
+        if not isinstance(row, dict) or not str(row.get("prompt") or "").strip() or "id" not in row:
+            raise ArtifactError(f"{path}:{number}", "lacks id or prompt", expected="id, prompt[, category]")
+        items.append(Item(name, str(row["id"]), row.get("category"), (str(row["prompt"]).strip(),)))
+    kept, left_out = without_duplicates(items, str(path))
+    return Benchmark(name, kept, {path.name: sha}, left_out)
 
 
 def without_duplicates(items: Iterable[Item], place: str) -> tuple[tuple[Item, ...], dict[str, int]]:

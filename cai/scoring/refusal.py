@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from cai.errors import ArtifactError
 from cai.llm.model import Model, Sampling
 from cai.prompting import rating
-from cai.scoring.items import Benchmark, Item, read_bytes, without_duplicates
+from cai.scoring.items import Benchmark, Item, read_bytes, read_prompts, without_duplicates
 from cai.scoring.judges import TRUSTED, Judged, Judgment, Replies, Scale, Standing, rate
 from cai.scoring.statistics import Measure, mean, share
 
@@ -53,22 +52,9 @@ def read_xstest(path: Path, label: str = "safe") -> Benchmark:
     return Benchmark("xstest", kept, {path.name: sha}, {**left_out, "other_label": len(rows) - len(chosen)})
 
 
-def read_benign(path: Path) -> Benchmark:
+def read_benign(path: Path, name: str = "benign") -> Benchmark:
     """The sample's benign look-alikes: JSON lines with id and prompt, category if wanted."""
-    text, sha = read_bytes(path, "JSON lines with id and prompt")
-    items = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ArtifactError(f"{path}:{number}", "is not JSON", got=error.msg) from None
-        if not isinstance(row, dict) or not str(row.get("prompt") or "").strip() or "id" not in row:
-            raise ArtifactError(f"{path}:{number}", "lacks id or prompt", expected="id, prompt")
-        items.append(Item("benign", str(row["id"]), row.get("category"), (row["prompt"].strip(),)))
-    kept, left_out = without_duplicates(items, str(path))
-    return Benchmark("benign", kept, {path.name: sha}, left_out)
+    return read_prompts(path, name)
 
 
 def judge(
