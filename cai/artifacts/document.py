@@ -55,8 +55,11 @@ def kind(dtype: pl.DataType) -> str:
     return _KINDS[type(dtype)]
 
 
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
+def _instance(dtype: object) -> pl.DataType:
+    # Polars gives inner types as they were declared: an instance, or its class.
+    found = dtype() if isinstance(dtype, type) else dtype
+    assert isinstance(found, pl.DataType)
+    return found
 
 
 def _table(table: Table) -> str:
