@@ -1,0 +1,262 @@
+"""The documentation says what is: its commands run, its links lead somewhere, its rendered parts are what the code renders."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cai.artifacts.catalogue import TABLES
+from cai.artifacts.document import BEGIN, END, render, replaced
+from cai.errors import ArtifactError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "data/README.md"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+DESIGN = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+DEPARTURES = (ROOT / "docs/departures.md").read_text(encoding="utf-8")
+DATA = (ROOT / "data/README.md").read_text(encoding="utf-8")
+
+
+def commands(page: str) -> list[list[str]]:
+    """Every command line of a page: the lines of its sh blocks, and code spans that start with a program we name."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.S | re.M)
+    lines = [line for block in blocks for line in block.splitlines()]
+    prose = re.sub(r"^```.*?^```", "", page, flags=re.S | re.M)
+    lines += re.findall(r"`((?:make|cai|dvc|python|pytest|bash|source|pre-commit) [^`]+)`", prose)
+    found = [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+    assert found, "the page tells no command"
+    return found
+
+
+def cai_commands() -> dict[str, Any]:
+    from typer.main import get_command
+
+    from cai.cli import app
+
+    return dict(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+
+
+def parameters() -> Iterator[str]:
+    """Dotted names of everything in params.yaml, sections included."""
+
+    def walk(content: dict[str, Any], above: str) -> Iterator[str]:
+        for key, value in content.items():
+            yield above + key
+            if isinstance(value, dict):
+                yield from walk(value, f"{above}{key}.")
+
+    yield from walk(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")), "")
+
+
+# --- data/README.md -----------------------------------------------------------------------------------------------------
+
+
+def test_the_rendered_part_of_the_data_page_is_what_the_code_renders():
+    assert replaced(DATA, TABLES) == DATA, 'run "python -m cai.artifacts.document"'
+
+
+def test_what_is_rendered_follows_every_part_of_a_declaration():
+    table = TABLES[0]
+    first = table.columns[0]
+    others = [
+        dataclasses.replace(table, path="data/elsewhere.parquet"),
+        dataclasses.replace(table, key=("row", "source")),
+        dataclasses.replace(table, stage="prompts"),
+        dataclasses.replace(table, columns=table.columns[1:]),
+        *(
+            dataclasses.replace(table, columns=(dataclasses.replace(first, **change), *table.columns[1:]))
+            for change in (
+                {"name": "other"},
+                {"meaning": "other"},
+                {"nullable": True},
+                {"values": ("a", "b")},
+                {"dtype": table.columns[1].dtype},
+            )
+        ),
+    ]
+    assert len({render([one]) for one in [table, *others]}) == len(others) + 1
+
+
+def test_a_bar_in_a_meaning_stays_in_its_cell():
+    table = TABLES[0]
+    column = dataclasses.replace(table.columns[0], meaning="this | that")
+    line = next(x for x in render([dataclasses.replace(table, columns=(column,))]).splitlines() if "this" in x)
+    assert line.count("|") - line.count("\\|") == 5
+
+
+def test_every_table_and_column_stands_on_the_data_page():
+    rendered = render(TABLES)
+    for table in TABLES:
+        assert f"### `{table.path}`" in rendered
+        assert all(f"| `{column.name}` |" in rendered for column in table.columns)
+
+
+def test_replacing_keeps_the_handwritten_part_and_refuses_a_page_without_markers():
+    page = f"before\n{BEGIN}\nstale\n{END}\nafter"
+    new = replaced(page, TABLES[:1])
+    assert new == f"before\n{render(TABLES[:1])}\nafter"
+    for broken in ("nothing", page.replace(END, ""), page + BEGIN, f"{END}{BEGIN}"):
+        with pytest.raises(ArtifactError, match="markers"):
+            replaced(broken, TABLES)
+
+
+def test_the_data_page_counts_the_sample_right():
+    said = {name: int(n) for name, n in re.findall(r"^\| `(\w+\.jsonl)` \| (\d+) \|", DATA, re.M)}
+    there = {
+        file.name: sum(1 for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        for file in (ROOT / "data/sample").glob("*.jsonl")
+    }
+    assert said == there
+
+
+def test_the_data_page_states_the_known_biases_as_they_are():
+    def rows(name: str) -> list[dict[str, str]]:
+        return [json.loads(x) for x in (ROOT / f"data/sample/{name}").read_text(encoding="utf-8").splitlines()]
+
+    def last_words(side: str) -> float:
+        counts = [len(row[side].rsplit("\n\nAssistant:", 1)[1].split()) for row in rows("red_team.jsonl")]
+        return sum(counts) / len(counts)
+
+    single = sum(row["chosen"].count("\n\nHuman:") == 1 for row in rows("red_team.jsonl"))
+    with_input = sum(bool(row["input"]) for row in rows("instructions.jsonl"))
+    words = " ".join(DATA.split())
+    assert f"{last_words('chosen'):.0f} against {last_words('rejected'):.0f} words" in words
+    assert f"{single} with one human turn and {len(rows('red_team.jsonl')) - single} with two to five" in words
+    assert f"{with_input} of them with material" in words
+    pairs = rows("judge_pairs.jsonl")
+    for fault in ("harmful", "off_topic", "broken"):
+        of_fault = [row for row in pairs if row["fault"] == fault]
+        assert sum(len(row["good"].split()) > len(row["bad"].split()) for row in of_fault) * 2 == len(of_fault) == 20
+
+
+# --- commands -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_two_commands_of_the_readme_are_what_ci_runs():
+    steps = [line.split("|")[0].strip() for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()]
+    section = README.split("## Two commands")[1].split("\n## ")[0]
+    block = re.search(r"^```sh\n(.*?)^```", section, re.S | re.M)
+    assert block is not None
+    two = [" ".join(shlex.split(line, comments=True)) for line in block[1].splitlines()]
+    assert two == ["make repro", "make test"]
+    assert all(command in steps for command in two)
+
+
+@pytest.mark.parametrize("page", [README, CONTRIBUTING, DATA], ids=["README", "CONTRIBUTING", "data"])
+def test_every_make_target_and_file_that_a_page_tells_to_run_exists(page: str):
+    for words in commands(page):
+        if words[0] == "make":
+            assert set(words[1:]) <= make_targets(), words
+        if words[0] == "python":
+            assert words[1] == "-m", words
+            assert importlib.util.find_spec(words[2]) is not None, words
+        if words[0] == "bash":
+            assert (ROOT / words[1]).is_file(), words
+
+
+@pytest.mark.parametrize("page", [README, CONTRIBUTING, DATA], ids=["README", "CONTRIBUTING", "data"])
+def test_every_cai_command_that_a_page_tells_to_run_exists_and_takes_these_arguments(page: str):
+    known = cai_commands()
+    for words in commands(page):
+        if words[0] == "cai":
+            assert words[1] in known, words
+            places = [p for p in known[words[1]].params if p.param_type_name == "argument"]
+            options = {name for p in known[words[1]].params for name in p.opts if name.startswith("-")}
+            assert {word for word in words[2:] if word.startswith("-")} <= options, words
+            given = [word for word in words[2:] if not word.startswith("-")]
+            assert len(given) in (0, len(places)) or len(given) >= sum(p.required for p in places), words
+
+
+@pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
+def test_every_dvc_command_line_is_one_that_dvc_takes(page: str):
+    from dvc.cli.parser import get_main_parser
+
+    for words in commands(page):
+        if words[0] == "dvc":
+            get_main_parser().parse_args(words[1:])  # exits, and so fails, on a wrong flag
+
+
+def test_every_override_that_the_readme_shows_names_a_parameter():
+    known = set(parameters())
+    shown = [b for words in commands(README) for a, b in pairwise(words) if a in ("-S", "--set-param")]
+    assert shown
+    assert {override.split("=")[0] for override in shown} <= known
+
+
+def test_every_cai_command_is_named_in_the_readme_or_the_docs():
+    pages = README + DESIGN + DEPARTURES + CONTRIBUTING
+    assert [name for name in cai_commands() if not re.search(rf"\bcai {name}\b", pages)] == []
+
+
+def test_the_design_says_which_of_its_commands_are_not_built_yet():
+    section = DESIGN.split("## 6.")[1].split("## 7.")[0]
+    designed = set(re.findall(r"^cai ([a-z-]+)", section, re.M))
+    paragraph = re.search(r"designed and not built yet: (.*?)\.\n", DESIGN, re.S)
+    unbuilt = set(re.findall(r"`([a-z-]+)`", paragraph[1])) if paragraph else set()
+    assert designed, "section 6 lists commands"
+    assert unbuilt == designed - set(cai_commands()), "docs/design.md, last lines of section 8"
+
+
+# --- parameters, links, manners -----------------------------------------------------------------------------------------
+
+
+def test_departures_are_numbered_and_each_names_its_parameter_or_says_there_is_none():
+    entries = re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |^#|^\S|\Z)", DEPARTURES, re.S | re.M)
+    assert [int(number) for number, _ in entries] == list(range(1, len(entries) + 1))
+    assert len(entries) >= 20
+    silent = ("No parameter", "Cannot be switched off", "cannot be switched off")
+    for number, entry in entries:
+        words = " ".join(entry.split())
+        assert re.search(r"`[a-z_]+(\.[a-z_]+)*`", words) or any(text in words for text in silent), number
+
+
+@pytest.mark.parametrize("page", [README, DEPARTURES], ids=["README", "departures"])
+def test_every_parameter_that_a_page_names_exists(page: str):
+    known = set(parameters())
+    files = ("py", "md", "yaml", "json", "parquet", "jsonl", "csv", "html")
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:: [^`]+)?`", page)
+    wanted = {name for name in named if name.rsplit(".", 1)[1] not in files}
+    assert wanted
+    assert sorted(wanted - known) == []
+
+
+def test_every_stage_is_named_in_the_readme_or_the_changelog():
+    pages = README + (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert [name for name in stages if not re.search(rf"\b{name}\b", pages)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_relative_link_is_dead(page: Path):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", link)]
+    dead = [link for link in links if not (page.parent / link.split("#")[0]).exists()]
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_page_holds_emoji_or_a_path_of_somebodys_machine(page: Path):
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"[\U0001F000-\U0001FAFF\u2600-\u27BF\uFE0F]", text) == []
+    assert re.findall(r"(?<![\w.])/(?:work|tmp|home|root|Users)\b", text) == []
+
+
+def test_the_results_stand_between_their_markers():
+    assert README.count("<!-- results -->") == README.count("<!-- /results -->") == 1
+    between = README.split("<!-- results -->")[1].split("<!-- /results -->")[0]
+    assert between.strip()
