@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from cai.errors import ArtifactError, CaiError
 
@@ -92,3 +95,63 @@ def _umask() -> int:
     current = os.umask(0o022)
     os.umask(current)
     return current
+
+
+class CompletionStore:
+    """Answers that were paid for, one file each, found by the sha256 of all that was asked.
+
+    Any number of processes may read and write at once: a file appears whole or not at all, and equal names mean equal
+    questions. A killed run keeps every answer that had arrived. No file holds a secret: keys are hashes of the request
+    as it is sent, without its headers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The stored answer, or None where there is none or the file is broken."""
+        try:
+            value = json.loads(self._file(key).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def put(self, key: str, value: Mapping[str, Any]) -> None:
+        """Nothing; the answer is on disk when this returns."""
+        write_atomically(self._file(key), json.dumps(value, ensure_ascii=True).encode())
+
+    def stats(self) -> dict[str, Any]:
+        """Number of answers and bytes, and of answers by model."""
+        models: dict[str, int] = {}
+        n_bytes = 0
+        for file in self._files():
+            n_bytes += file.stat().st_size
+            model = str((self.get(file.stem) or {}).get("model", "unreadable"))
+            models[model] = models.get(model, 0) + 1
+        return {"n_completions": sum(models.values()), "n_bytes": n_bytes, "by_model": dict(sorted(models.items()))}
+
+    def export(self) -> Iterator[str]:
+        """One line of JSON an answer, in order of the keys."""
+        for file in self._files():
+            value = self.get(file.stem)
+            if value is not None:
+                yield json.dumps({"key": file.stem} | value, sort_keys=True)
+
+    def prune(self, *, model: str | None = None, older_than_seconds: float = 0.0) -> int:
+        """How many answers were removed: those of ``model`` (None: of all) that are at least so old."""
+        n_removed = 0
+        latest = time.time() - older_than_seconds
+        for file in list(self._files()):
+            if file.stat().st_mtime > latest:
+                continue
+            if model is not None and (self.get(file.stem) or {}).get("model") != model:
+                continue
+            file.unlink(missing_ok=True)
+            n_removed += 1
+        return n_removed
+
+    def _file(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"
+
+    def _files(self) -> Iterator[Path]:
+        yield from sorted(self.folder.glob("??/[0-9a-f]*.json"))
