@@ -91,8 +91,10 @@ def _best_rule(points: list[tuple[int, bool]]) -> tuple[float, bool]:
         cut = float("-inf") if place == 0 else float(ordered[place - 1][0])
         if place:
             below_true += ordered[place - 1][1]
-        if place and place < len(ordered) and ordered[place][0] == ordered[place - 1][0]:
-            continue
+        if place and place < len(ordered):
+            if ordered[place][0] == ordered[place - 1][0]:
+                continue
+            cut = (ordered[place - 1][0] + ordered[place][0]) / 2
         right = (positives - below_true) + (place - below_true)
         for sign, correct in ((True, right), (False, len(ordered) - right)):
             if correct > best:

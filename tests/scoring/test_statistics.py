@@ -27,7 +27,7 @@ def test_wilson_gives_the_seed_papers_intervals_and_the_rule_for_zero() -> None:
     assert s.wilson(126, 300) == pytest.approx((0.366, 0.477), abs=1e-3)
     assert s.wilson(0, 80)[1] == pytest.approx(0.046, abs=5e-4)
     assert s.wilson(0, 300)[1] == pytest.approx(0.0126, abs=5e-4)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="0 of 0"):
         s.wilson(0, 0)
 
 
@@ -92,7 +92,8 @@ def test_a_cluster_counts_once_however_many_rows_it_has() -> None:
     found = s.mean(values, clusters)
     assert (found.value, found.n) == (5.0, 3)
     rows_as_if_independent = s.mean(values)
-    assert rows_as_if_independent.interval is not None and found.interval is not None
+    assert rows_as_if_independent.interval is not None
+    assert found.interval is not None
     wide = found.interval[1] - found.interval[0]
     assert wide > 2 * (rows_as_if_independent.interval[1] - rows_as_if_independent.interval[0])
 
@@ -101,16 +102,18 @@ def test_missing_values_are_counted_and_never_a_number() -> None:
     found = s.mean([None, None, 4.0, None], ["q1", "q1", "q2", "q2"])
     assert (found.value, found.n, found.n_missing) == (4.0, 1, 1)
     nothing = s.mean([None], unit="score")
-    assert nothing.value is None and nothing.reason == "no row to measure" and nothing.n_missing == 1
+    assert nothing.value is None
+    assert nothing.reason == "no row to measure"
+    assert nothing.n_missing == 1
     assert s.share([None, None]).as_dict()["value"] is None
 
 
 def test_a_measure_without_value_needs_a_reason_and_the_reverse() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="a value or a reason"):
         s.Measure(None, 0)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="a value or a reason"):
         s.Measure(0.5, 2, reason="why")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="finite"):
         s.Measure(float("nan"), 2)
 
 
@@ -141,7 +144,8 @@ def test_the_detectable_difference_inverts_the_sample_size() -> None:
     assert s.detectable_mean(80, 2.59) == pytest.approx(0.81, abs=5e-3)
     gap = s.detectable_unpaired(352, 0.71)
     assert gap == pytest.approx(0.10, abs=1e-3)
-    assert s.detectable_paired(5, 0.1) is None and s.detectable_unpaired(3, 0.5) is None
+    assert s.detectable_paired(5, 0.1) is None
+    assert s.detectable_unpaired(3, 0.5) is None
 
 
 def test_a_paired_difference_reports_what_disagreed_and_what_was_lost() -> None:
@@ -151,7 +155,8 @@ def test_a_paired_difference_reports_what_disagreed_and_what_was_lost() -> None:
     assert found.difference.value == pytest.approx(-0.15)
     assert (found.difference.n, found.difference.n_missing) == (40, 2)
     assert (found.n_only_a, found.n_only_b, found.p_value) == (6, 0, 0.03125)
-    assert found.difference.interval is not None and found.difference.interval[1] < 0
+    assert found.difference.interval is not None
+    assert found.difference.interval[1] < 0
 
 
 def test_krippendorff_gives_the_published_values() -> None:
@@ -175,7 +180,8 @@ def test_rogan_gladen_corrects_the_published_example_and_stays_within_bounds() -
     assert found.value == pytest.approx(0.70, abs=0.005)
     low = s.rogan_gladen(42, 100, true_positive=95, n_positive=100, true_negative=85, n_negative=100)
     assert low.value == pytest.approx(0.3375)
-    assert low.interval is not None and low.interval[0] < s.wilson(34, 100)[0] + 0.02
+    assert low.interval is not None
+    assert low.interval[0] < s.wilson(34, 100)[0] + 0.02
     assert s.rogan_gladen(1, 100, true_positive=9, n_positive=10, true_negative=8, n_negative=10).value == 0.0
     assert s.rogan_gladen(5, 9, true_positive=5, n_positive=10, true_negative=5, n_negative=10).value is None
     assert s.rogan_gladen(5, 9, true_positive=0, n_positive=0, true_negative=5, n_negative=10).value is None
