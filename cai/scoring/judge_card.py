@@ -416,13 +416,16 @@ def make(
     reasons = validity(measures)
     roles = {"pairs": Standing(not reasons, reasons)}
     calibration: dict[str, dict[str, int]] = {}
-    for role, rows in (("harm", harm), ("refusal", refusals)):
+    labelled: tuple[tuple[Literal["harm", "refusal"], Sequence[Labelled]], ...] = (
+        ("harm", harm),
+        ("refusal", refusals),
+    )
+    for role, rows in labelled:
         own: list[str] = list(reasons)
         if not rows:
             own.append(f"no human-labelled rows to check it as {role} judge")
         else:
-            found, counts = _calibrate(rows, role, model, sampling, rating_replies or replies, retries)  # type:
-            ignore[arg - type]
+            found, counts = _calibrate(rows, role, model, sampling, rating_replies or replies, retries)
             measures |= found
             calibration[role] = counts
             for name in ("sensitivity", "specificity"):
