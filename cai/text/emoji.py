@@ -12,7 +12,7 @@ _PICTURE = (
     r"(?:\p{Emoji_Presentation}|(?=[\u2600-\u27bf\u2b05-\u2b55\U0001f000-\U0001faff])\p{Extended_Pictographic}|[★☆✓✗♪♫♩♬♡✿❀]"
     r"|\p{Extended_Pictographic}(?=\ufe0f))"
 )
-_MARKED = rf"{_PICTURE}[\ufe0e\ufe0f\p{{Emoji_Modifier}}]*\u20e3?"
+_MARKED = rf"{_PICTURE}[\ufe0e\ufe0f\p{{Emoji_Modifier}}]*+\u20e3?"
 _EMOJI = (
     r"[\U0001f1e6-\U0001f1ff]{2}"
     r"|\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
@@ -34,7 +34,7 @@ _ASCII = (
     r"|(?<![\w:;=])(?:[xX]D+|<3+|</3)(?![\w/:])"
     r"|(?<=\w)[:;]-?\)+(?=\s|$)"
 )
-CLUSTER = regex.compile(rf"(?:{_EMOJI}|{_KAOMOJI}|{_ASCII})")
+CLUSTER = regex.compile(rf"(?>{_EMOJI}|{_KAOMOJI}|{_ASCII})")
 MAYBE = regex.compile(r"[★☆\u203c\u2049\u20e3\u2122\u2139\u2194-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff]|[:;=]['’^o~-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^[_.\-]?\^|_+[\wಠ.;<^>-]|ʕ|[(（][^\p{Latin}\p{Nd}\s]|ಠ|>\.<|QQ")
 """Finds nothing only where there is no cluster: a cheap screen."""
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)

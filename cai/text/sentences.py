@@ -21,9 +21,9 @@ _BREAKS = frozenset("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
 _WIDE = frozenset("。！？｡．")
 # What may stand directly behind a stop where no space does.
 _OPENERS = regex.compile(r"[\s“\"«‹(\[¿¡\p{Han}\p{Hiragana}\p{Katakana}]|\p{Extended_Pictographic}")
-_FACES = regex.compile(rf"(?:[^\S\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*(?:{CLUSTER.pattern}))+", flags=CLUSTER.flags)
+_FACES = regex.compile(rf"(?:[^\S\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*+(?>{CLUSTER.pattern}))++", flags=CLUSTER.flags)
 # An emoji or emoticon without a stop ends a sentence too, when a capital follows: "Have a great day 😊 Thank you 😊".
-_FACE_END = regex.compile(rf"(?<=\S)[ \t]+(?:{CLUSTER.pattern})(?:[ \t]*(?:{CLUSTER.pattern}))*(?=[ \t]+\p{{Lu}})", flags=CLUSTER.flags)
+_FACE_END = regex.compile(rf"(?<=\S)[ \t]++(?>{CLUSTER.pattern})(?:[ \t]*+(?>{CLUSTER.pattern}))*+(?=[ \t]+\p{{Lu}})", flags=CLUSTER.flags)
 _FACE_STARTS = frozenset(":;=<>^xXTQoO0123456789#*¯\\٩([_-©®")
 _LAST_TOKEN = regex.compile(r"""(?<![^\s("'\[“‘«—–/])[^\s("'\[“‘«—–/]+$""")
 _ABBREVIATIONS = frozenset(
@@ -147,3 +147,21 @@ def _initial(text: str, start: int) -> bool:
         previous = text[:start].rstrip()[-12:].split()
         return not previous or previous[-1][:1].isupper() and len(previous[-1]) > 1 or previous[-1][-1:] == "."
     return before in ".("
+
+
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+
+
+def size(sentence_key: str) -> int:
+    """How many words a key has; in scripts without spaces two characters count as one word.
+
+    >>> size("have a great day"), size("今天天气很好")
+    (4, 3)
+    """
+    if not sentence_key:
+        return 0
+    count = sentence_key.count(" ") + 1
+    if sentence_key.isascii():
+        return count
+    unspaced = len(_UNSPACED.findall(sentence_key))
+    return count if unspaced < 3 else count - 1 + (unspaced + 1) // 2

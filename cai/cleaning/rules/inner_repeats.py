@@ -1,0 +1,121 @@
+"""Words and phrases that follow themselves, and exact periodic tails."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import regex
+
+from cai.cleaning.edits import Cut
+from cai.cleaning.view import Row, View
+from cai.text.regions import Region, touches
+
+ID = "inner_repeats"
+REASON = "a phrase that follows itself again and again (\"loaded loaded loaded\") is a loop of the sampler"
+
+LONGEST_PERIOD = 80
+_NEVER = frozenset({"code", "table"})
+_SPARED = frozenset({"verse"})
+_EMPHATIC = frozenset(
+    "very really so much many more never no yes ha hah haha he hehe hee ho la na da du ba bla blah bye knock wait please far far long again hey hi"
+    " row ever always old big well now come go run good great beep boop tick tock woof meow moo quack oink ring ding chop chug blow rah ja nein oui non si sí да нет очень sehr très muy molto muito".split()
+)
+_LINKS = frozenset("and by or to on after upon und et y e и oder ou".split())
+
+
+def find(view: View, row: Row) -> list[Cut]:
+    """Cuts that leave one round of every run of equal rounds; numbers, emphasis, code, tables and verse stay."""
+    tokens = view.tokens
+    if len(tokens) < 3:
+        return []
+    text = view.text
+    words = [text[start:end].casefold() for start, end in tokens]
+    cuts: list[Cut] = []
+    covered = 0
+    for start, period, length in _runs(words):
+        if start < covered:
+            continue
+        rounds = length // period  # beside the first
+        if not _is_loop(words[start : start + period], rounds + 1, text, tokens, start):
+            continue
+        first_end = tokens[start + period - 1][1]
+        last = start + period + rounds * period - 1
+        end = tokens[last][1]
+        rest = length - rounds * period
+        if rest and start + period + length == len(tokens):  # the partial round of a cut tail
+            end = tokens[-1][1]
+        begin = tokens[start][0]
+        if _protected(view.regions, begin, end, rounds + 1):
+            continue
+        if rest and end == tokens[-1][1] and not _closes(text, first_end):
+            # the loop ended in the middle of a round: close with what followed a whole round
+            pass
+        cuts.append(Cut(first_end, end))
+        covered = last + 1
+    return cuts
+
+
+def _runs(words: list[str]) -> list[tuple[int, int, int]]:
+    """(start, period, length): from start + period on, length words equal the word one period before them."""
+    hits: dict[int, int] = defaultdict(int)
+    seen: dict[tuple[str, str], list[int]] = {}
+    previous = words[0]
+    if len(words) > 2 and words[0] == words[1]:
+        hits[1] += 1
+    for place in range(1, len(words)):
+        pair = (previous, words[place])
+        previous = words[place]
+        places = seen.setdefault(pair, [])
+        for earlier in places[-4:]:
+            if place - earlier <= LONGEST_PERIOD:
+                hits[place - earlier] += 1
+        places.append(place)
+    found = []
+    for period, count in hits.items():
+        if count < (1 if period == 1 else 2 * period - 2):
+            continue
+        length = 0
+        for place in range(period, len(words) + 1):
+            if place < len(words) and words[place] == words[place - period]:
+                length += 1
+                continue
+            if length >= 2 * period or length >= period >= 8:
+                found.append((place - length - period, period, length))
+            length = 0
+    # the shortest period explains a run, longer ones are its multiples
+    return sorted(found)
+
+
+def _is_loop(period: list[str], rounds: int, text: str, tokens: list[tuple[int, int]], start: int) -> bool:
+    if all(not any(sign.isalpha() for sign in word) for word in period):
+        return False
+    n = len(period)
+    if n == 1:
+        word = period[0]
+        if not word.isascii() and len(word) == 1:  # one character of a script without spaces: laughter, doubled words
+            return rounds >= 9
+        if word in _EMPHATIC or len(word) <= 2 or len(set(word)) <= 2:
+            return rounds >= 7
+        between = text[tokens[start][1] : tokens[start + 1][0]]
+        return rounds >= (3 if not between.strip() else 5)
+    if n == 2:
+        if all(not word.isascii() and len(word) == 1 for word in period):
+            return rounds >= 6
+        return rounds >= (6 if set(period) <= _EMPHATIC | _LINKS or set(period) & _LINKS else 4)
+    return rounds >= 3 if n < 8 else rounds >= 2
+
+
+def _protected(found: list[Region], start: int, end: int, rounds: int) -> bool:
+    if not found:
+        return False
+    if touches(found, start, end, _NEVER):
+        return True
+    if rounds < 6 and touches(found, start, end, _SPARED):
+        return True
+    # inside one item or quote a loop is a loop; across items it is `line_loops`' business
+    partly = [region for region in found if region.kind in ("list", "label") and region.start < end and start < region.end]
+    return any(not (region.start <= start and end <= region.end) for region in partly)
+
+
+def _closes(text: str, end: int) -> bool:
+    return regex.match(r"[\"'”’)]*[.!?…。！？]", text[end : end + 4]) is not None

@@ -1,0 +1,36 @@
+"""Talk about the answer instead of the answer."""
+
+from __future__ import annotations
+
+from cai.cleaning.edits import Cut
+from cai.cleaning.view import Drop, Mark, Row, View
+from cai.text.meta import grade, may_talk
+
+ID = "meta_talk"
+REASON = "half of a small model's revisions talk about \"the assistant's response\"; trained on, so do its answers"
+
+MOST = 0.4
+"""A row with a larger share of its words in such sentences is dropped, not cut to a stub."""
+
+
+def find(view: View, row: Row) -> list[Cut | Drop | Mark]:
+    """Cuts of whole sentences that talk about the answer; a drop where that would leave too little."""
+    if not may_talk(view.text):
+        return []
+    text = view.text
+    grades = [grade(text[start:end]) for start, end in view.spans]
+    if not any(found == 2 for found in grades):
+        weak = [place for place, found in enumerate(grades) if found]
+        if len(weak) >= 2 and sum(view.sizes[place] for place in weak) > 0.6 * view.n_words:
+            return [Mark(*view.spans[place], "meta") for place in weak]
+        return []
+    total = view.n_words or 1
+    strong = {place for place, found in enumerate(grades) if found == 2}
+    share = sum(view.sizes[place] for place in strong) / total
+    either = sum(size for size, found in zip(view.sizes, grades, strict=True) if found) / total
+    if share > MOST or either > MOST + 0.2:
+        return [Drop("meta_talk")]
+    if not any(size >= 3 for place, size in enumerate(view.sizes) if place not in strong):
+        return [Drop("meta_talk")]
+    # a lead-in such as "Original response:" goes with what it leads to only where that is talk too
+    return list(view.without(strong))

@@ -1,0 +1,89 @@
+"""Sentences that differ from an earlier one by a word."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+
+from cai.cleaning.edits import Cut
+from cai.cleaning.view import Row, View
+
+ID = "near_repeats"
+REASON = "the seed paper's loop alternates \"questions\" and \"inquiries\": no two rounds are equal"
+
+ALIKE = 0.8
+SHORTEST = 5
+WINDOW = 14
+LOADED = frozenset(
+    "not no never none nor neither without cannot can't won't don't doesn't didn't isn't aren't wasn't weren't shouldn't wouldn't couldn't mustn't haven't hasn't nothing nobody nowhere"
+    " if unless until except only when while before after because but although though however instead"
+    " refuse decline unable illegal legal safe unsafe dangerous harmful must should may might always sometimes more less most least higher lower increase decrease"
+    " first second third fourth fifth next last one two three four five six seven eight nine ten half double left right up down"
+    " he she his her him they them men women man woman male female husband wife monday tuesday wednesday thursday friday saturday sunday"
+    " nicht kein keine nie ohne wenn ne pas jamais sans si no nunca sin не нет никогда без если".split()
+)
+"""Words that make two sentences different however alike the rest is."""
+
+
+def find(view: View, row: Row) -> list[Cut]:
+    """Cuts of the later ones of at least three near-equal sentences; of two where both ways of saying it come in turn."""
+    words, free = view.words, view.free
+    long = [place for place in range(len(words)) if free[place] and len(words[place]) >= SHORTEST]
+    if len(long) < 3:
+        return []
+    bags = {place: frozenset(words[place]) for place in long}
+    group: dict[int, int] = {}
+    members: dict[int, list[int]] = {}
+    for position, place in enumerate(long):
+        for earlier in reversed(long[max(0, position - WINDOW) : position]):
+            shared = len(bags[place] & bags[earlier])
+            if shared * 2 < 0.75 * (len(bags[place]) + len(bags[earlier])):
+                continue
+            if alike(words[earlier], words[place]):
+                head = group.get(earlier, earlier)
+                group[place] = head
+                members.setdefault(head, [head]).append(place)
+                break
+    removed: set[int] = set()
+    for head, places in members.items():
+        if len(places) >= 3 and not _enumerates(view, places):
+            removed.update(places[1:])
+    pairs = {(head, place) for head, places in members.items() for place in places[1:]}
+    for head, place in pairs:  # two rounds of a block of at least three near-equal sentences
+        if (head + 1, place + 1) in pairs and (head + 2, place + 2) in pairs:
+            removed.update({place, place + 1, place + 2})
+    return view.without(removed)
+
+
+def alike(first: list[str], second: list[str]) -> bool:
+    """Whether two sentences say the same but for a word: no negation, number, condition or name among the differences.
+
+    >>> alike("you can give it to adults".split(), "you can't give it to adults".split())
+    False
+    """
+    if min(len(first), len(second)) < ALIKE * max(len(first), len(second)) - 1:
+        return False
+    matcher = SequenceMatcher(None, first, second, autojunk=False)
+    shortest = min(len(first), len(second))
+    if matcher.ratio() < (ALIKE if shortest >= 7 else 0.75):
+        return False
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag != "equal" and any(word in LOADED or word[0].isdigit() or word.endswith("n't") for word in (*first[a:b], *second[c:d])):
+            return False
+    return True
+
+
+def _enumerates(view: View, places: list[int]) -> bool:
+    """Whether the sentences fill one slot with a new thing each time ("The capital of France ...", "of Italy ...")."""
+    first = view.words[places[0]]
+    fillings: list[tuple[str, ...]] = []
+    for place in places[1:]:
+        matcher = SequenceMatcher(None, first, view.words[place], autojunk=False)
+        filling = tuple(word for tag, _, _, c, d in matcher.get_opcodes() if tag != "equal" for word in view.words[place][c:d])
+        fillings.append(filling)
+    if len(set(fillings)) < len(fillings) or () in fillings:
+        return False
+    start, end = view.spans[places[1]][0], view.spans[places[-1]][1]
+    names = [word for word in view.text[start:end].split() if word[:1].isupper()]
+    capital = {name.strip(".,:;!?\"'").casefold() for name in names}
+    named = sum(any(word in capital and word not in first for word in filling) for filling in fillings)
+    return named * 2 >= len(fillings) or all(len(filling) >= 2 for filling in fillings) or len(first) < 8

@@ -1,0 +1,113 @@
+"""One text as the rules see it: segmented at most once, whatever the number of rules."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import regex
+
+from cai.cleaning.edits import Cut
+from cai.text.regions import Region, protects, regions
+from cai.text.sentences import size, spans, words
+
+_TOKEN = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|(?:(?![\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])[\p{L}\p{M}\p{N}]|(?<=\w)['’](?=\w))+"
+)
+
+
+class Row(NamedTuple):
+    """What is known of one text to be cleaned. ``finish_reason`` "length" says that its end is the token budget's."""
+
+    key: str
+    text: str
+    prompt: str | None = None
+    response: str | None = None
+    critique: str | None = None
+    finish_reason: str | None = None
+
+
+class Drop(NamedTuple):
+    """The row shall not be kept."""
+
+    reason: str
+
+
+class Mark(NamedTuple):
+    """A place that a rule finds doubtful and leaves to the editor."""
+
+    start: int
+    end: int
+    what: str
+
+
+class View:
+    """A text with its sentences, their words and its protected regions, each computed when first asked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def spans(self) -> list[tuple[int, int]]:
+        return spans(self.text)
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        """The case-folded words of each sentence."""
+        return [words(self.text[start:end]) for start, end in self.spans]
+
+    @cached_property
+    def keys(self) -> list[str]:
+        return [" ".join(found) for found in self.words]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many words each sentence has, scripts without spaces included."""
+        return [size(found) for found in self.keys]
+
+    @cached_property
+    def regions(self) -> list[Region]:
+        return regions(self.text)
+
+    @cached_property
+    def free(self) -> list[bool]:
+        """Whether each sentence lies outside every protected region."""
+        found = self.regions
+        if not found:
+            return [True] * len(self.spans)
+        return [not protects(found, start, end) for start, end in self.spans]
+
+    @cached_property
+    def n_words(self) -> int:
+        return sum(self.sizes)
+
+    @cached_property
+    def tokens(self) -> list[tuple[int, int]]:
+        """The spans of all words; in scripts without spaces every character is one."""
+        return [match.span() for match in _TOKEN.finditer(self.text)]
+
+    def without(self, removed: set[int]) -> list[Cut]:
+        """Cuts that remove these sentences whole, with the white space that they leave over."""
+        cuts = []
+        last = len(self.spans) - 1
+        for first in sorted(removed):
+            if first - 1 in removed:
+                continue
+            end_of = first
+            while end_of + 1 in removed:
+                end_of += 1
+            start, end = self.spans[first][0], self.spans[end_of][1]
+            if first == 0 and end_of == last:
+                cuts.append(Cut(0, len(self.text)))
+            elif first == 0:
+                cuts.append(Cut(start, self.spans[end_of + 1][0]))
+            elif end_of == last:
+                cuts.append(Cut(self.spans[first - 1][1], len(self.text)))
+            else:
+                before = self.text[self.spans[first - 1][1] : start]
+                after = self.text[end : self.spans[end_of + 1][0]]
+                if before.count("\n") >= after.count("\n"):
+                    cuts.append(Cut(start, self.spans[end_of + 1][0]))
+                else:
+                    cuts.append(Cut(self.spans[first - 1][1], end))
+        return cuts

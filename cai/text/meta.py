@@ -1,0 +1,187 @@
+"""Talk about an answer instead of an answer: "Here's a revised version:", "The assistant's response was harmful".
+
+A model asked to rewrite often comments on the rewriting. Sentences are graded by what only such a comment says ("the revised
+response") and what a good answer may say too ("my response"); a text is judged by both together.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cai.text.sentences import spans, words
+
+_REPLY = r"(?:responses?|repl(?:y|ies)|revisions?|rewrites?|critiques?)"
+_TEXT = rf"(?:{_REPLY}|answers?|versions?|statements?|messages?|texts?|paragraphs?|passages?|sentences?|drafts?|outputs?|wordings?|comments?|content)"
+_REDONE = r"(?:revised|rewritten|re-written|reworded|rephrased|re-phrased|reworked|reformulated|sanitized|toned[- ]down|paraphrased)"
+_EARLIER = r"(?:original|previous|prior|preceding|last|latest|initial|earlier|former|above|ai|bot|chatbot|model|human|user|assistant)"
+_AUX = r"(?:is|was|has|had|did|does|should|could|would|may|might|can|must|will|also|not|didn't|doesn't|wasn't|isn't|seems|appears|failed|intentionally|then|made|makes|asks|asked|says|said|mentioned|suggested|suggests|provided|provides|responded|responds|used|uses|wants|wanted|tries|tried|feels|states|stated|tells|told|who|and|in)"
+_DID_TO_REPLY = (
+    r"(?:is|was|are|were|isn't|wasn't|aim|contain|includ|provid|promot|acknowledg|emphasi|avoid|focus|seem|appear|impl|suggest|us(?:es|ed)|lack|fail"
+    r"|could|should|would|might|may|can|do|did|ha[sd]|have|will|also|not|still|ma[dk]e|tries|encourag|offer|demonstrat|address|show|reflect|tak|g[ia]v|to the (?:human|user|question|prompt)|to be|in a|above|below|more|highlight|recogni|align|prioriti|uphold|respect|maintain|conve|express|ensur|keep|removes?|replac|attempt)"
+)
+# Each pattern runs only on a sentence that holds one of its triggers, lower-cased and with straight apostrophes.
+_STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
+    (triggers, re.compile(pattern))
+    for triggers, pattern in (
+        (
+            ("revis", "rewri", "re-wr", "rephras", "re-ph", "reword", "rework", "reformul", "toned", "sanitiz", "paraphr"),
+            rf"\b{_REDONE}\W+(?:\w+\W+){{0,3}}?{_TEXT}\b"
+            rf"|\bi(?:'ve| have|'ll| will|'d| would)?\s+(?:\w+\s+)?(?:rewritten|rewrote|rewrite|revised|rephrased?|reworded|reword|re-?wrote)\b"
+            rf"|\b(?:to|and|be|please|let's|let me)\s+(?:rewrit(?:e|ten)|rephrased?|reword(?:ed)?|revised?)\s+(?:as|the|this|that|my|your|it|to|in)\b"
+            rf"|\b(?:here|here's|below|following)\s+(?:[\w'-]+\s+){{0,5}}?(?:{_REDONE}|revision|rewrite)\b"
+            r"|\brevision\s*(?:request|:)",
+        ),
+        (
+            ("respons", "repl", "revision", "rewrit", "critique"),
+            rf"\b(?:the|this|that|my|your|its|their|an?)\s+(?:\w+\s+)?{_EARLIER}(?:'s?)?\s+(?:\w+\s+)?{_REPLY}\b"
+            rf"|\b(?:in|with|of|to|for|from)\s+(?:this|my)\s+{_REPLY}\b"
+            rf"|\b(?:this|the|my|your)\s+{_REPLY}\s+(?:\w+ly\s+)?{_DID_TO_REPLY}"
+            r"|\b(?:the|your|this|my)\s+critique\b|\bcritique\s*(?:request|:)",
+        ),
+        (
+            ("original ", "previous ", "prior ", "preceding ", "initial ", "earlier "),
+            r"\b(?:the|this|that|my|your)\s+(?:original|previous|prior|preceding|initial|earlier)\s+(?:statement|message|text|sentence|answer|draft|output|comment|conversation|request|paragraph|wording|version of (?:the|my|this|your) (?:response|answer|statement|message|text|reply))\b",
+        ),
+        (
+            ("assistant", "chatbot", "ai model", "ai system", "'s ai "),
+            rf"\b(?:the|an?|this|your|my)\s+(?:ai\s+)?(?:assistant|chatbot|ai model|ai system)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|language|tone|actions?|behaviou?rs?|approach|attempts?|intentions?|role|use|words|goal|purpose|request|dialogue|conversation)\b"
+            rf"|\b(?:the|an?)\s+(?:ai\s+)?assistant\s+{_AUX}\b"
+            r"|\bthe\s+(?:ai\s+)?assistant(?=[.,;:'\")]|\s*$|\s+(?:to|for|of|with|on|as|or)\b)"
+            rf"|\bassistant\s+{_REPLY}\b|\bassistant's\s+(?:\w+\s+)?{_TEXT}\b",
+        ),
+        (
+            ("human", "user"),
+            rf"\b(?:the|this|a)\s+(?:human|user)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|input|request|question|query|prompt|words|intent\w*|language|tone|concerns?|feelings?|statement|assistant|actions?|situation|problem|response)\b"
+            rf"|\b(?:the)\s+(?:human|user)\s+{_AUX}\b"
+            r"|\b(?:to|by|from|with|between)\s+the\s+(?:human|user)(?=[.,;:'\")]|\s+(?:in|was|is|and|by|with|as|on)\b|\s*$)",
+        ),
+        (
+            ("i've ", "i have ", "i ", "changes"),
+            r"\bi(?:'ve| have)?\s+(?:\w+\s+)?(?:removed|replaced|changed|toned|simplified|reframed|kept|adjusted|modified)\s+(?:\w+\s+){0,6}?(?:language|tone|wording|phras\w*|to make it|to be more|age-appropriate|harmful|offensive|content|response|statement|sentence|version)\b"
+            r"|\bi(?:'ve| have)?\s+(?:also\s+)?(?:made|added)\s+(?:\w+\s+){0,4}?(?:changes?|modifications?|adjustments?|edits?|improvements?)\b"
+            r"|\bi(?:'ve| have)\s+(?:also\s+)?added\s+a\s+(?:\w+\s+){0,2}?(?:phrase|sentence|line|note|disclaimer)\b",
+        ),
+        (
+            ("réponse", "antwort", "respuesta", "ответ", "верси", "回答", "回复", "改写", "修改"),
+            r"\b(?:la|cette|ma|votre)\s+réponse\s+(?:révisée|originale|précédente)|\b(?:die|meine|diese)\s+(?:überarbeitete|ursprüngliche|vorherige)\s+antwort|\b(?:la|esta|mi|tu|su)\s+respuesta\s+(?:revisada|original|anterior)"
+            r"|предыдущ\w+ ответ\w*|исправленн\w+ (?:ответ|верси)\w*|修改后的(?:回答|回复|版本)|原(?:来的)?回答|改写后",
+        ),
+    )
+)
+_WEAK: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
+    (triggers, re.compile(pattern))
+    for triggers, pattern in (
+        (
+            ("respons", "repl", "revision", "statement", "answer", "message", "language", "phrase", "wording", "rewrite"),
+            rf"\b(?:the|this|that|my|your|these|those|their|its|his|her)\s+(?:\w+\s+)?(?:{_REPLY}|statements?|answers?|messages?|language used|phrase|wording)\b",
+        ),
+        (("conversation", "dialogue", "exchange", "interaction", "passage"), r"\b(?:this|the|our)\s+(?:conversation|dialogue|exchange|interaction|passage)\b"),
+        (
+            ("harmful", "unethical", "toxic", "offensive", "insensitive", "inappropriate", "objectionable", "racist"),
+            r"\b(?:harmful|unethical|racist|sexist|toxic|dangerous|illegal|offensive|insensitive|inappropriate|objectionable)(?:,\s*(?:or\s+|and\s+)?\w+){2,}",
+        ),
+        (("appropriate", "friendly", "problematic", "gaslighting"), r"\b(?:age|child|kid|family)-(?:appropriate|friendly)|\bproblematic\s+(?:language|assumptions?|content)\b|\bgaslighting\b"),
+    )
+)
+_SCREEN = re.compile(
+    r"[Rr]e(?:spons|pl[yi]|vis|-?wri|-?ph|wor[dk]|formul)|itique|[Aa]ssistant|hatbot|AI (?:model|system)|tatement|[ \"“](?:human|user)\b|riginal |revious |nswer|essage|anguage|ppropriate|roblematic|aslight|armful|oxic|ffensive"
+    r"|réponse|ntwort|respuesta|ответ|верси|回答|回复|改写|修改|ialogue|onversation|wording| tone|I(?:['’]ve| have)? (?:\w+ )?(?:removed|replaced|changed|toned|simplified|reframed|kept|adjusted|modified|made|added)|phrase|nteraction|xchange|assage|toned|paraphr|-friendly|nethical|nsensitive|bjectionable|acist"
+)
+_OPENER = re.compile(
+    r"(?:sure|certainly|of course|absolutely|okay|ok|alright|great|understood|yes|no problem|i understand|i see|you're (?:absolutely )?right|thank you|thanks|i apologi[sz]e|my apologies|apologies|i'm sorry|sorry)\b[^.!?]{0,90}[.,!:;]?\s*$",
+)
+_HERE = re.compile(
+    r"\b(?:here|here's|below|following|follows|this is|attempt|i've|i have|i would|i'd|i'll|let me|allow me|please find|one possible|(?:can|could|should|might|may|would) be|try|consider)\b|^(?:\*\*|#+\s*|\")?(?:the |a |my |an )?(?:\w+ ){0,3}?(?:revis|rewrit|re-writ|rephras|reword|updated|improved|modified|corrected|edited|alternative)"
+)
+_REDO = re.compile(
+    r"\b(?:revis(?:ed|ion|e)|re-?writ(?:e|ten|ing)|re-?wrote|re-?phras(?:ed?|ing)|reword(?:ed|ing)?|reworked|reformulat(?:ed|ion)|paraphrased|toned[- ]down"
+    r"|(?:updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned[- ]up|(?:more|less) [\w-]+(?:,? (?:and |or )?[\w-]+)?|[\w-]+-friendly|[\w-]+-appropriate|harmless|appropriate|respectful|neutral|polite|ethical) (?:\w+ ){0,2}?(?:version|response|reply|answer|revision|statement|message|attempt)"
+    r"|(?:version|response|reply) (?:of (?:the|my|your) (?:\w+ )?(?:response|reply|answer|message|statement)|that (?:is|avoids|removes|does)|without|with (?:the|all|any|a focus)))\b"
+    r"|überarbeitete|verbesserte|umformuliert|révisée?|reformulée?|revisad[ao]|reescrit[ao]|riscritt[ao]|rivedut[ao]|исправленн|переписанн|переформулир|улучшенн|修改|修订|改写|改进后|重写|書き直|修正"
+)
+_REDO_SCREEN = re.compile(r"(?i)revis|re-?wri|re-?wro|re-?phr|reword|rework|reform|paraph|toned|version|response|reply|answer|statement|message|attempt|überarb|verbess|umform|révis|reescr|riscr|rivedu|исправ|перепис|перефор|улучш|修|改|重写|書き直")
+_LEAD_END = re.compile(r"[:：](?:\*\*|__|[\"”])?(?=\s|$|[\"“«*「]|[^\x00-\u2e7f])|\n")
+_ASKS_REWRITE = re.compile(r"(?i)\b(?:re-?write|re-?phrase|reword|revise|edit|proofread|improve|paraphrase|correct|essay|email|e-mail|letter|draft|summari[sz]e|translate|version|response|reply|critique|feedback|evaluate|rate|review|assistant|chatbot|answers?|statement|user)\b")
+
+
+class Talk(NamedTuple):
+    start: int
+    end: int
+    n_words: int
+    grade: int
+    """2 strong, 1 weak, 0 no talk about an answer"""
+
+
+def preamble_end(text: str) -> int:
+    """Where the answer begins behind a removable lead-in; 0 where there is none.
+
+    >>> text = "Sure! Here's a revised version of the response: Please see a doctor."
+    >>> text[preamble_end(text):]
+    'Please see a doctor.'
+    """
+    begin = len(text) - len(text.lstrip())
+    head = text[begin : begin + 420]
+    if _REDO_SCREEN.search(head) is None:
+        return 0
+    for match in _LEAD_END.finditer(head):
+        lead = head[: match.end()].strip().casefold().replace("’", "'")
+        if not lead.strip("\"“*#:_ "):
+            continue
+        end = begin + match.end()
+        if not text[end:].strip(' \t\n"”*_'):
+            return 0
+        if _is_lead(lead, colon=match.group()[0] != "\n"):
+            return end + len(text[end:]) - len(text[end:].lstrip())
+        if match.group() == "\n" and not any(grade(lead[a:b]) for a, b in spans(lead)):
+            return 0
+    return 0
+
+
+def grade(sentence: str) -> int:
+    """2 where only a comment on an answer talks like this, 1 where an answer might, 0 otherwise.
+
+    >>> grade("The assistant's response was harmful."), grade("Your answer is in the box."), grade("Wash your hands.")
+    (2, 1, 0)
+    """
+    if _SCREEN.search(sentence) is None:
+        return 0
+    low = sentence.casefold().replace("’", "'")
+    for triggers, pattern in _STRONG:
+        if any(trigger in low for trigger in triggers) and pattern.search(low):
+            return 2
+    for triggers, pattern in _WEAK:
+        if any(trigger in low for trigger in triggers) and pattern.search(low):
+            return 1
+    return 0
+
+
+def talk(text: str, sentence_spans: list[tuple[int, int]] | None = None) -> list[Talk]:
+    """Every sentence with its grade."""
+    return [
+        Talk(start, end, len(words(text[start:end])), grade(text[start:end]))
+        for start, end in (spans(text) if sentence_spans is None else sentence_spans)
+    ]
+
+
+def may_talk(text: str) -> bool:
+    """False only where no sentence can have a grade: a cheap screen."""
+    return _SCREEN.search(text) is not None
+
+
+def asks_for_rewriting(prompt: str | None) -> bool:
+    """Whether the human asked about a text, so that talk about a text may be the answer."""
+    return prompt is not None and _ASKS_REWRITE.search(prompt) is not None
+
+
+def _is_lead(lead: str, *, colon: bool) -> bool:
+    pieces = [lead[start:end] for start, end in spans(lead)]
+    if not pieces:
+        return False
+    last = pieces[-1]
+    count = len(last.split())
+    if count > 45 or _REDO.search(last) is None or _HERE.search(last) is None:
+        return False
+    if not colon and (count > 30 or not (last.startswith(("here", "the following", "below", "**", "#", "revis", "rewrit", "this is a re", "i've re", "i have re", "i re")) and (last[-1] in ".!*" or count <= 6))):
+        return False
+    return all(_OPENER.match(piece) or grade(piece) for piece in pieces[:-1])

@@ -1,0 +1,164 @@
+"""Regions of a text whose repetition is meant: code, tables, list items, quotes, verse, labels.
+
+A region protects what lies in it from every rule that removes repeats. A loop does not become legitimate by standing in
+quotes or on lines of its own, so quotes and verse that hold nothing but one sentence over and over protect nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from cai.text.sentences import key, spans
+
+
+class Region(NamedTuple):
+    start: int
+    end: int
+    kind: str
+    """code, table, list, quote, verse or label"""
+
+
+_FENCE = re.compile(r"^[ \t]*(```+|~~~+)", re.M)
+_INLINE_CODE = re.compile(r"`[^`\n]+`")
+ITEM = re.compile(
+    r"[ \t>]*(?:\*\*|__)?(?:[-*+•‣◦▪●○–—·]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)](?=\s)|\(?[ivx]{1,5}[.)]|(?:step|row|round|week|day|exercise|réihe|schritt|paso|étape|шаг)\s+\d+\s*[:.)-]|第?[0-9一二三四五六七八九十]{1,3}[、.步])(?:\*\*|__)?[ \t]*",
+    re.I,
+)
+"""The marker at the start of a list item's line."""
+_QUOTED = re.compile(r'"[^"\n]{2,400}"|“[^”\n]{2,400}”|«[^»\n]{2,400}»|„[^“”\n]{2,400}[“”]|「[^」\n]{2,400}」|『[^』\n]{2,400}』')
+_CODE_LINE = re.compile(
+    r"^(?: {4,}|\t)\S|^\s*(?:[}\])]+[;,]?|(?:def|class|import|from|return|if|for|while|elif|else|try|print|echo|let|const|var|func|fn|public|private|static|void|int|float|#include|SELECT|INSERT|UPDATE|<\/?\w+)\b.*[;:{}()>]|[\w.\[\]]+\s*(?:=|\+=|:=)\s*\S.*|.*[;{}]|[\w.]+\(.*\);?|\$ .+)\s*$"
+)
+_ENDS_OPEN = re.compile(r"[,;:—–-]?[\"'”’)]*$")
+
+
+def regions(text: str) -> list[Region]:
+    """The protected regions of a text, sorted by start; they may overlap.
+
+    >>> [region.kind for region in regions("Steps:\\n1. Wash.\\n2. Dry.\\n3. Wash.")]
+    ['label', 'list', 'list', 'list']
+    """
+    found: list[Region] = []
+    if "```" in text or "~~~" in text:
+        _fences(text, found)
+    if "`" in text:
+        found.extend(Region(*match.span(), "code") for match in _INLINE_CODE.finditer(text))
+    if '"' in text or not text.isascii():
+        for match in _QUOTED.finditer(text):
+            if _may_repeat(match.group()[1:-1]):
+                found.append(Region(*match.span(), "quote"))
+    if "\n" in text or ITEM.match(text):
+        _lines(text, found)
+    found.sort()
+    return found
+
+
+def protects(found: list[Region], start: int, end: int, kinds: frozenset[str] | None = None) -> bool:
+    """Whether the span lies wholly inside one region (of one of these kinds)."""
+    for region in found:
+        if region.start > start:
+            return False
+        if region.end >= end and (kinds is None or region.kind in kinds):
+            return True
+    return False
+
+
+def touches(found: list[Region], start: int, end: int, kinds: frozenset[str]) -> bool:
+    """Whether the span shares a character with a region of one of these kinds."""
+    return any(region.start < end and start < region.end and region.kind in kinds for region in found)
+
+
+def _fences(text: str, found: list[Region]) -> None:
+    opened: tuple[int, str] | None = None
+    for match in _FENCE.finditer(text):
+        fence = match.group(1)
+        if opened is None:
+            opened = (match.start(), fence[:3])
+        elif fence[:3] == opened[1]:
+            line_end = text.find("\n", match.end())
+            found.append(Region(opened[0], len(text) if line_end < 0 else line_end, "code"))
+            opened = None
+    if opened is not None:
+        found.append(Region(opened[0], len(text), "code"))
+
+
+def _may_repeat(quoted: str) -> bool:
+    """Whether a quote is one: not a looping text that happens to stand in quotation marks."""
+    counts = Counter(key(quoted[start:end]) for start, end in spans(quoted))
+    return all(count < 3 for words, count in counts.items() if words)
+
+
+def _lines(text: str, found: list[Region]) -> None:
+    verse: list[tuple[int, int, str]] = []
+    stanzas: list[list[tuple[int, int, str]]] = []
+    code: list[tuple[int, int]] = []
+    position = 0
+    for line in text.split("\n"):
+        start, end = position, position + len(line)
+        position = end + 1
+        bare = line.strip()
+        plain = False
+        if not bare:
+            pass
+        elif (marker := ITEM.match(line)) and marker.end() < len(line) and _is_item(line, marker.end()):
+            found.append(Region(start, end, "list"))
+        elif bare.startswith(">"):
+            found.append(Region(start, end, "quote"))
+        elif bare.count("|") >= 2 or (bare.count("\t") >= 1 and "\t" in bare):
+            found.append(Region(start, end, "table"))
+        elif _CODE_LINE.match(line) and not bare.endswith("."):
+            code.append((start, end))
+        elif _is_label(bare):
+            found.append(Region(start, end, "label"))
+        else:
+            plain = True
+        if plain and len(bare) <= 75 and len(bare.split()) <= 13:
+            verse.append((start, end, bare))
+        else:
+            if len(verse) >= 3:
+                stanzas.append(verse)
+            verse = []
+    if len(verse) >= 3:
+        stanzas.append(verse)
+    if len(code) >= 2:
+        found.extend(Region(start, end, "code") for start, end in code)
+    for stanza in _verse(stanzas):
+        found.append(Region(stanza[0][0], stanza[-1][1], "verse"))
+
+
+def _is_item(line: str, after: int) -> bool:
+    marker = line[:after].strip()
+    return line[after - 1].isspace() or not marker.isascii() or not marker[-1:].isalnum() and not line[after].isdigit() and marker not in "-—–·*"
+
+
+def _is_label(bare: str) -> bool:
+    """A heading or a lead-in such as "Ingredients:" may stand over every part of an answer."""
+    if bare[0] == "#" and bare.lstrip("#")[:1] == " ":
+        return True
+    if bare.endswith((":", ":**", "：")) and len(bare.split()) <= 8:
+        return True
+    return bare.startswith("**") and bare.endswith("**") and bare.count("**") == 2 and len(bare.split()) <= 10
+
+
+def _verse(stanzas: list[list[tuple[int, int, str]]]) -> list[list[tuple[int, int, str]]]:
+    """The stanzas that are verse: short lines, few of them ending like prose, and no line over and over without change."""
+    kept = []
+    lines = [line for stanza in stanzas for _, _, line in stanza]
+    if not lines:
+        return []
+    keys = [key(line) for line in lines]
+    counts = Counter(keys)
+    if len(counts) / len(lines) < 0.3 and max(counts.values()) >= 5:
+        return []
+    for stanza in stanzas:
+        keys = [key(line) for _, _, line in stanza]
+        if any(a == b == c == d for a, b, c, d in zip(keys, keys[1:], keys[2:], keys[3:], strict=False)):
+            continue
+        if len(set(keys)) == 1:
+            continue
+        prose = sum(line.endswith((".", "。", "।")) for _, _, line in stanza)
+        if prose / len(stanza) <= 0.67:
+            kept.append(stanza)
+    return kept

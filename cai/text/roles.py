@@ -1,0 +1,74 @@
+"""Role tags and chat-template tokens that leak from a prompt format into an answer.
+
+Recognised by shape wherever they have one (``<|...|>``, ``[INST]``, ``### Name:``), by role name only at the start of a
+line or of a sentence and with a colon.
+"""
+
+from __future__ import annotations
+
+import regex
+
+_USER = r"(?:human|user|customer|client|person|you|question|instruction|input|prompt|usuario|utilisateur|benutzer|nutzer|mensch|用户|人类|пользователь|человек)"
+_MODEL = r"(?:(?:the )?(?:ai )?assistant|ai|chatbot|bot|chatgpt|gpt|model|claude|llama|response|answer|output|asistente|助手|助理|ассистент|assistent)"
+_PLAIN_USER = r"(?:Human|User|HUMAN|USER|human|user|Usuario|Utilisateur|Benutzer|用户|人类|Пользователь|Человек)"
+_PLAIN_MODEL = r"(?:(?:AI )?Assistant|ASSISTANT|assistant|AI|Chatbot|ChatGPT|Bot|Asistente|Assistent|助手|助理|Ассистент|Claude|Llama|GPT)"
+
+TOKEN = regex.compile(
+    r"<[|｜][^|｜<>\n]{1,40}[|｜]>"  # ChatML, Llama 3, DeepSeek
+    r"|<</?SYS>>|\[/?(?:INST|SYS|SYSTEM|USER|HUMAN|ASSISTANT|BOT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
+    r"|</?(?:start_of_turn|end_of_turn|start_of_text|end_of_text|begin_of_text|endoftext|bos|eos|eot|eod|pad|unk|sep|cls|mask|im_start|im_end|im_sep|eot_id|start_header_id|end_header_id|assistant|user|human|system|turn|sys|inst|bot|ai)\d*/?>"
+    r"|\[(?:CLS|SEP|PAD|MASK|UNK|EOS|BOS|EOT)\]"
+    r"|(?:\A\s*<s>)|</s>(?=\s*(?:\Z|<s>|\[INST\]|\n))",
+    regex.I,
+)
+"""A template token."""
+_END = regex.compile(r"<[|｜]\s*(?:im_end|eot_id|endoftext|end_of_text|end[▁_ ]of[▁_ ]sentence|end|eom_id|eos|eot|user|system|return|END_OF_TURN_TOKEN)\s*[|｜]>|<(?:end_of_turn|end_of_text|endoftext|eos|eot|im_end|user|human)>|\[INST\]|\[(?:USER|HUMAN)\]|</s>", regex.I)
+_HEADER = regex.compile(
+    rf"^[ \t]*(?:#{{2,6}}[ \t]*(?:\*\*)?(?:(?P<user>{_USER})|(?P<model>{_MODEL}|system))(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
+    rf"|#{{3}}[ \t]*(?:(?P<user2>human|user|instruction|input)|(?P<model2>assistant|response|system))[ \t]*$)",
+    regex.I | regex.M,
+)
+_PLAIN = regex.compile(
+    rf"(?:^[ \t>]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?P<tag>(?:\*\*|__|\[|\()?(?:(?P<user>{_PLAIN_USER})|(?P<model>{_PLAIN_MODEL}))(?:[ \t]*\d{{1,2}})?(?:\*\*|__|\]|\))?[ \t]*[:：](?:\*\*|__)?)(?=\s|\*|\"|[\p{{Han}}]|$)",
+    regex.M,
+)
+MAYBE = regex.compile(r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente)(?: ?\d+)?[*_\])]*\s*[:：]")
+"""Finds nothing only where there is no tag: a cheap screen."""
+
+
+def tags(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, kind) of every role tag and template token: kind "user" opens a turn that is not the answer's,
+    "end" closes the answer, "model" only names it.
+
+    >>> tags("Sure.<|im_end|>")
+    [(5, 15, 'end')]
+    >>> tags("Assistant: I can't.\\n\\nHuman: Why?")
+    [(0, 10, 'model'), (21, 27, 'user')]
+    """
+    if MAYBE.search(text) is None:
+        return []
+    found = []
+    for match in TOKEN.finditer(text):
+        if _html(text, match):
+            continue
+        found.append((match.start(), match.end(), "end" if _END.fullmatch(match.group()) else "model"))
+    for match in _HEADER.finditer(text):
+        found.append((match.start(), match.end(), "user" if match["user"] or match["user2"] else "model"))
+    for match in _PLAIN.finditer(text):
+        found.append((*match.span("tag"), "user" if match["user"] else "model"))
+    found.sort()
+    return found
+
+
+def _html(text: str, match: regex.Match[str]) -> bool:
+    """Whether a word in angle brackets has its closing half on the same line, as in HTML or XML."""
+    token = match.group()
+    if token[0] != "<" or token[1] in "|｜<" or "_" in token:
+        return False
+    name = token.strip("</> ").casefold()
+    if name in ("s", "user", "human", "system", "assistant", "bot", "ai", "turn", "mask", "input"):
+        line_start = text.rfind("\n", 0, match.start()) + 1
+        line_end = text.find("\n", match.end())
+        line = text[line_start : len(text) if line_end < 0 else line_end].casefold()
+        return f"<{name}>" in line and f"</{name}>" in line and line.strip() != token
+    return False
