@@ -121,8 +121,8 @@ class Flags:
 def flags(text: str, finish_reason: str | None = None) -> Flags:
     """The flags of one text.
 
-    >>> found = flags("Stay safe. If you have questions, ask me. Bye for now! If you have questions, ask me. Bye for
-    now!")
+    >>> loop = "If you have questions, ask me. Bye for now! "
+    >>> found = flags("Stay safe. " + loop * 2)
     >>> found.tail_dup, found.degenerate, flags("I can't help with that.").degenerate
     (True, True, False)
     """

@@ -98,13 +98,7 @@ def read(folder: Path, references: References = "corrected") -> MTBench:
     rows, sha["question.jsonl"] = _json_lines(
         data / "mt_bench" / "question.jsonl", ("question_id", "category", "turns")
     )
-    prompts, sha["judge_prompts.jsonl"] = _json_lines(
-        data / "judge_prompts.jsonl", ("name", "system_prompt", "prompt_template")
-    )
-    templates = {row["name"]: row for row in prompts if row["name"] in _TEMPLATES}
-    lacking = sorted(set(_TEMPLATES) - set(templates))
-    if lacking:
-        raise ArtifactError(str(data / "judge_prompts.jsonl"), "lacks templates", got=", ".join(lacking))
+    templates, sha["judge_prompts.jsonl"] = _templates(data / "judge_prompts.jsonl")
     name = f"{REFERENCE_FILE[references]}.jsonl"
     path = data / "mt_bench" / "reference_answer" / name
     if not path.is_file():
@@ -130,6 +124,24 @@ def read(folder: Path, references: References = "corrected") -> MTBench:
     kept, left_out = without_duplicates(items, str(data / "mt_bench" / "question.jsonl"))
     benchmark = Benchmark("mtbench", kept, sha, left_out, (f"references: {references} ({REFERENCE_FILE[references]})",))
     return MTBench(benchmark, templates, references)
+
+
+def read_templates(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """The judge's templates out of FastChat's judge_prompts.jsonl, by name.
+
+    Raises:
+        ArtifactError: the file is missing or broken, or lacks a template.
+    """
+    return _templates(path)[0]
+
+
+def _templates(path: Path) -> tuple[dict[str, dict[str, str]], str]:
+    prompts, sha = _json_lines(path, ("name", "system_prompt", "prompt_template"))
+    templates = {row["name"]: row for row in prompts if row["name"] in _TEMPLATES}
+    lacking = sorted(set(_TEMPLATES) - set(templates))
+    if lacking:
+        raise ArtifactError(str(path), "lacks templates", got=", ".join(lacking))
+    return templates, sha
 
 
 def _json_lines(path: Path, keys: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
