@@ -138,6 +138,10 @@ def test_the_data_page_states_the_known_biases_as_they_are():
     assert f"{last_words('chosen'):.0f} against {last_words('rejected'):.0f} words" in words
     assert f"{single} with one human turn and {len(rows('red_team.jsonl')) - single} with two to five" in words
     assert f"{with_input} of them with material" in words
+    constitution = json.loads((ROOT / "data/sample/constitution.json").read_text(encoding="utf-8"))
+    examples = constitution["demonstrations"]
+    assert [len(constitution[key]) for key in ("critique_revision", "comparison")] == [16, 16]
+    assert [len(examples[key]) for key in ("critique_revision", "comparison")] == [3, 2]
     pairs = rows("judge_pairs.jsonl")
     for fault in ("harmful", "off_topic", "broken"):
         of_fault = [row for row in pairs if row["fault"] == fault]
