@@ -1,0 +1,431 @@
+"""The one page: what happened to every row, how sure each number is, and whether the model collapsed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cai.artifacts.evaluation import ANSWERS
+from cai.artifacts.preference import SAMPLES
+from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
+from cai.errors import ArtifactError
+from cai.reporting import figures, gates, paper
+from cai.reporting.changes import changes
+from cai.reporting.edits import cleaning
+from cai.reporting.evaluation import Evaluation, evaluations, judge, not_measurable, trusted
+from cai.reporting.flow import evaluation_sets, flow, subset_names, subsets
+from cai.reporting.inputs import HELDOUT, MODELS, Inputs, laid_open
+from cai.reporting.number import number, plain, points, shown
+from cai.reporting.questions import AFTER, BEFORE, Change, four
+from cai.reporting.texts import TextKind, examples, generation_manifest, text_kinds
+
+MAX_BYTES = 3_000_000
+FEW_ROWS = 1_000
+SMALL_MODEL = "SmolLM2-135M"
+HORIZON_WORDS = {
+    "first_64_tokens": "first 64 tokens",
+    "first_128_tokens": "first 128 tokens",
+    "first_256_tokens": "first 256 tokens",
+    "first_512_tokens": "first 512 tokens",
+    "whole": "whole answer",
+}
+# What the cleaning rules look at, and what no rule ever looks at: a cure that only pleases its own measure shows here.
+DEGENERATION = (
+    ("degenerate_share", "degenerate (any of the four below)", True),
+    ("tail_dup_share", "repeated closing sentences", True),
+    ("rep4_share", "half of all 4-grams repeated", True),
+    ("tail_loop_share", "exact loop at the end", True),
+    ("emoji_tail_share", "emoji tail", True),
+    ("repeated_sentence_share", "a sentence three times or more", True),
+    ("meta_talk_share", "talks about “the response”", True),
+    ("eos_fail_share", "never stops", True),
+    ("empty_share", "empty", True),
+    ("closing_share", "most common last sentence", True),
+    ("mean_words", "mean words", True),
+    ("seq_rep_4_tokens", "repeated 4-grams of tokens, mean", False),
+    ("compression_ratio", "compression ratio, all texts together", False),
+    ("shared_5gram_share", "shares a 5-gram with ten prompts or more", False),
+)
+FIGURE_2 = (
+    ("loss", "loss", figures.INK),
+    ("grad_norm", "gradient norm, before clipping", figures.INK),
+    ("reward_accuracy", "reward accuracy", figures.INK),
+    ("logp_chosen", "log-probability of chosen", figures.CHOSEN),
+    ("logp_rejected", "log-probability of rejected", figures.REJECTED),
+)
+
+
+def build(root: Path) -> str:
+    """The page as one HTML text: the same inputs give the same bytes; no time, host or cost is in it.
+
+    Raises:
+        ArtifactError: an input is broken, or the page would pass 3 MB.
+    """
+    inputs = Inputs(root)
+    found = gates.gates(inputs)
+    scored, card = evaluations(inputs), judge(inputs)
+    changed = changes(scored)
+    names = subset_names(inputs)
+    kinds = text_kinds(inputs)
+    shown_examples, counts = examples(inputs)
+    style, script = _resource("report.css"), _resource("report.js")
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            style=style,
+            script=script,
+            script_hash=_csp_hash(script),
+            card=card,
+            scored_models=list(scored),
+            limits=_limits(inputs),
+            marks=gates.marks(found),
+            marked_artifacts=gates.marked_artifacts(found),
+            gates=found,
+            questions=four(scored, card, changed, names),
+            flow=flow(inputs),
+            table_1=_paper_rows(paper.TABLE_1, scored, changed, "mtbench"),
+            table_2=_paper_rows(paper.TABLE_2, scored, changed, "redteam"),
+            judge_stops={role: not_measurable(card, role) for role in ("pairs", "harm") if not trusted(card, role)},
+            sets=subsets(inputs),
+            subsets=names,
+            dpo_curves=_curves(inputs, "dpo", FIGURE_2),
+            sft_curves=[
+                (model, _curves(inputs, model, (("loss", f"{model}: loss", figures.COLOURS[model]),)))
+                for model in ("instruct", "sft")
+            ],
+            training=_training(inputs),
+            collapse_figures=_collapse_figures(scored, kinds),
+            kinds=kinds,
+            degeneration=_degeneration(scored, kinds),
+            horizons=_horizons(scored),
+            by_set=_sets_degeneration(scored),
+            cross=_cross_tables(scored),
+            cleaning=cleaning(inputs),
+            examples=shown_examples,
+            example_counts=counts,
+            manifests=_manifests(inputs),
+            generation=generation_manifest(
+                inputs, (RESPONSES, CRITIQUES, REVISIONS, SAMPLES, *map(ANSWERS.of, MODELS))
+            ),
+            missing=inputs.missing,
+            before=BEFORE,
+            after=AFTER,
+        )
+    )
+    n_bytes = len(page.encode())
+    if n_bytes > MAX_BYTES:
+        raise ArtifactError(
+            "metrics/report/index.html", "the page is too large", got=f"{n_bytes:,} bytes", expected="< 3 MB"
+        )
+    return page
+
+
+def drawings(root: Path) -> dict[str, str]:
+    """{name: SVG} of every figure of the report, for documents outside of it."""
+    inputs = Inputs(root)
+    scored, kinds = evaluations(inputs), text_kinds(inputs)
+    found = {f"figure-2-{measure}": svg for measure, svg in _curves(inputs, "dpo", FIGURE_2)}
+    for model in ("instruct", "sft"):
+        found |= {f"{model}-{measure}": svg for measure, svg in _curves(inputs, model, (("loss", model, figures.INK),))}
+    return found | {f"collapse-{name}": svg for name, svg, _ in _collapse_figures(scored, kinds)}
+
+
+def run_page(work: Path) -> str:
+    """What the last run of every stage cost: seconds and share. No result is on this page.
+
+    Raises:
+        ArtifactError: a record is not JSON.
+    """
+    from cai.reporting.table import run_records
+
+    records = run_records(work)
+    total = sum(record["seconds"] for record in records)
+    return _environment().get_template("run.html").render(style=_resource("report.css"), records=records, total=total)
+
+
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"shown": shown, "plain": plain, "points": points, "number": number, "words": _words}
+    return environment
+
+
+def _resource(name: str) -> Any:
+    """A file of this package that goes into the page as it is: ours, never a model's."""
+    from markupsafe import Markup
+
+    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _csp_hash(script: str) -> str:
+    """The one script that a browser may run on the page: a second line behind escaping."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+# --- what this run cannot show ----------------------------------------------------------------------------------------
+
+
+def _limits(inputs: Inputs) -> list[str]:
+    """Why this run proves plumbing and nothing else; empty for a run of some size."""
+    said = []
+    reference = inputs.json("data/models/base/reference.json", "model") or {}
+    name = " ".join(str(reference.get(key, "")) for key in ("id", "package", "member", "path"))
+    if SMALL_MODEL.lower() in name.lower():
+        said.append(
+            "The model has 135 million parameters and 4-bit weights: it follows neither a critique nor a principle "
+            "reliably, so nothing here says what the method does to a capable model."
+        )
+    rows = {
+        model: summary["n_rows"]
+        for model in ("sft", "dpo")
+        if "n_rows" in (summary := laid_open(inputs.json(f"metrics/training_{model}.json", model) or {}))
+    }
+    if rows and max(rows.values()) < FEW_ROWS:
+        told = " and ".join(f"{n:,} {'revisions' if model == 'sft' else 'pairs'}" for model, n in rows.items())
+        said.append(f"It was trained on {told}: too few to tell a method's effect from one draw's luck.")
+    sets = evaluation_sets(inputs)
+    if sets and max(sets.values()) < 200:
+        from cai.scoring.statistics import detectable_unpaired
+
+        most = max(sets.values())
+        least = detectable_unpaired(most, 0.5)
+        if least is not None:
+            said.append(
+                f"The largest evaluation set has {most} prompts, which show a change from 50 % only if it is "
+                f"{100 * least:.0f} points or more."
+            )
+    return said
+
+
+# --- numbers beside the paper's ---------------------------------------------------------------------------------------
+
+
+def _paper_rows(
+    rows: Sequence[paper.PaperRow], scored: Mapping[str, Evaluation], changed: Mapping[str, Change], group: str
+) -> list[dict[str, Any]]:
+    """One row of the paper a benchmark of ours: its label, the paper's numbers, our models' measures, our change."""
+    found = []
+    for row in rows:
+        names = dict.fromkeys(name for one in scored.values() for name in one.of(group, row.leaf))
+        for name in names or {group: None}:
+            ours = [
+                (model, scored[model].of(group, row.leaf).get(name) if model in scored else None) for model in MODELS
+            ]
+            path = f"{group}.{row.leaf}" if name == group else f"{group}.{name}.{row.leaf}"
+            found.append({"paper": row, "set": name, "ours": ours, "change": changed.get(path)})
+    return found
+
+
+def _cross_tables(scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """Kinds of red-team answers by model and set; with attack success where the judge is valid; keywords beside."""
+    found = []
+    for model, one in scored.items():
+        for path, content in one.content.items():
+            if not path.startswith("redteam.") or "kinds" not in content:
+                continue
+            rows = content.get("success_by_kind") or {kind: {"answers": n} for kind, n in content["kinds"].items()}
+            found.append(
+                {
+                    "model": model,
+                    "set": path.removeprefix("redteam."),
+                    "rows": rows,
+                    "keywords": content.get("keyword_diagnostic"),
+                }
+            )
+    return found
+
+
+# --- collapse ---------------------------------------------------------------------------------------------------------
+
+
+def _degeneration(scored: Mapping[str, Evaluation], kinds: Sequence[TextKind]) -> list[dict[str, Any]]:
+    """One row a measure; columns are the kinds of text and then the models' whole answers to held-out prompts."""
+    rows = []
+    for leaf, label, seen in DEGENERATION:
+        cells = [kind.measures.get(leaf) for kind in kinds]
+        for one in scored.values():
+            whole = one.of("degeneration", leaf) or one.of("degeneration", leaf, "horizons.whole.all")
+            cells.append(whole.get(HELDOUT))
+        if any(cell is not None for cell in cells):
+            rows.append({"label": label, "leaf": leaf, "ruled": seen, "cells": cells})
+    return rows
+
+
+def _sets_degeneration(scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """Degenerate shares of every model on every set of prompts."""
+    names = dict.fromkeys(name for one in scored.values() for name in one.sets)
+    return [
+        {"set": name, "cells": [one.of("degeneration", "degenerate_share").get(name) for one in scored.values()]}
+        for name in names
+    ]
+
+
+def _horizons(scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """Degenerate shares of every model on held-out prompts at every horizon, and split by how the answer ended."""
+    rows = []
+    for horizon, words in HORIZON_WORDS.items():
+        for part, of in (("all", "all"), ("stop", "ended by themselves"), ("length", "cut at the budget")):
+            cells = [
+                one.of("degeneration", "degenerate_share", f"horizons.{horizon}.{part}").get(HELDOUT)
+                for one in scored.values()
+            ]
+            known = [cell for cell in cells if cell is not None]
+            if any(cell["value"] is not None for cell in known):
+                rows.append({"horizon": words, "part": of, "cells": cells, "reason": None})
+            elif known and part == "all":
+                rows.append({"horizon": words, "part": of, "cells": cells, "reason": known[0].get("reason")})
+    return rows
+
+
+def _collapse_figures(scored: Mapping[str, Evaluation], kinds: Sequence[TextKind]) -> list[tuple[str, str, str]]:
+    """(name, SVG, caption): degenerate shares of the texts that were trained on, and of the answers by model."""
+    answers = [
+        {"label": model, "group": model, **ends}
+        for model, one in scored.items()
+        if (ends := _ends(one.of("degeneration", "degenerate_share").get(HELDOUT)))
+    ]
+    texts = [
+        {"label": kind.name, "group": "texts", **ends}
+        for kind in kinds
+        if (ends := _ends(kind.measures["degenerate_share"]))
+    ]
+    found = []
+    for name, rows, caption in (
+        (
+            "texts",
+            texts,
+            "What the models were taught: share of degenerate texts, whole text, before and after cleaning",
+        ),
+        ("answers", answers, "What the models say: share of degenerate answers to held-out prompts, whole answer"),
+    ):
+        if rows:
+            told = "; ".join(f"{row['label']} {number(float(row['value']))} (n {row['n']})" for row in rows)
+            found.append((name, figures.intervals(rows, name=f"collapse-{name}", title=f"{caption}: {told}"), caption))
+    return found
+
+
+def _ends(measure: Mapping[str, Any] | None) -> dict[str, float]:
+    if measure is None or measure.get("value") is None or not measure.get("interval"):
+        return {}
+    low, high = measure["interval"]
+    return {"value": measure["value"], "low": low, "high": high, "n": measure["n"]}
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def _curves(inputs: Inputs, model: str, panels: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """(measure, SVG) of every panel that was logged."""
+    frame = curve_frame(inputs, model)
+    if frame is None:
+        return []
+    rows = frame.to_dicts()
+    found = []
+    for measure, heading, colour in panels:
+        values = [row[measure] for row in rows if row.get(measure) is not None]
+        if not values:
+            continue
+        told = f"{model}, {heading}: from {values[0]:.4g} to {values[-1]:.4g} over {len(values)} steps"
+        found.append((measure, figures.curve(rows, measure, heading, colour, name=f"{model}-{measure}", title=told)))
+    return found
+
+
+def curve_frame(inputs: Inputs, model: str) -> pl.DataFrame | None:
+    """The training curve of one model as numbers, a row a step, or None where there is none."""
+    frame = inputs.csv(f"metrics/curves/{model}/train.csv", model)
+    if frame is None:
+        return None
+    return frame.with_columns(pl.all().cast(pl.Float64, strict=False)).with_columns(pl.col("step").cast(pl.Int64))
+
+
+def _training(inputs: Inputs) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(model, facts) of every training run."""
+    found = []
+    for model in ("instruct", "sft", "dpo"):
+        content = inputs.json(f"metrics/training_{model}.json", model)
+        if content is None:
+            continue
+        summary = laid_open(content)
+        dropped = summary.pop("dropped", None) or {}
+        facts = [(name, value) for name, value in flat(summary) if name not in ("name", "adapter sha256")]
+        facts.append(("rows left out", ", ".join(f"{reason} {n}" for reason, n in sorted(dropped.items())) or "none"))
+        found.append((model, facts))
+    return found
+
+
+# --- manifests --------------------------------------------------------------------------------------------------------
+
+
+def _manifests(inputs: Inputs) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(heading, facts): data with n and sha256, evaluation sets, base weights, adapters, and what ends an answer."""
+    found = []
+    for heading, path, stage in (
+        ("Data read", "metrics/fetch.json", "fetch"),
+        ("Evaluation sets read", "metrics/benchmarks.json", "benchmarks"),
+        ("Base weights", "data/models/base/reference.json", "model"),
+    ):
+        content = inputs.json(path, stage)
+        if content is not None:
+            found.append((heading, flat(laid_open(content))))
+    for model in MODELS[1:]:
+        chain = inputs.json(f"data/models/{model}/chain.json", model)
+        if chain is not None:
+            adapters = [(str(one.get("name")), str(one.get("sha256"))) for one in chain.get("adapters", ())]
+            found.append(
+                (f"Model {model}: adapters below it, bottom first", adapters or [("none", "on the base itself")])
+            )
+    stops = {
+        model: plain(_token(tokenizer.get("eos_token")))
+        for model in MODELS[1:]
+        if (tokenizer := _quietly(inputs.root / f"data/models/{model}/tokenizer_config.json"))
+    }
+    if stops:
+        found.append(("Token that ends an answer", list(stops.items())))
+    return found
+
+
+def _token(value: Any) -> Any:
+    return value.get("content") if isinstance(value, Mapping) else value
+
+
+def _quietly(path: Path) -> dict[str, Any]:
+    """A tokenizer's config, where the adapter's folder has one."""
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def flat(content: Any, path: str = "") -> list[tuple[str, str]]:
+    """(path, words) of every leaf of nested JSON.
+
+    >>> flat({"red_team": {"n": 1200, "parts": ["a", "b"]}})
+    [('red team, n', '1,200'), ('red team, parts', 'a, b')]
+    """
+    if isinstance(content, Mapping):
+        found = []
+        for name, part in content.items():
+            found += flat(part, f"{path}, {_words(str(name))}" if path else _words(str(name)))
+        return found
+    if isinstance(content, list) and any(isinstance(part, (Mapping, list)) for part in content):
+        return [pair for part in content for pair in flat(part, path)]
+    return [(path, plain(content))]
