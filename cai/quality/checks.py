@@ -73,7 +73,8 @@ class Check:
 
 
 def n_rows(least: int, most: int | None, words: str) -> Check:
-    """The table has between least and most rows."""
+    """The table has between least and most rows; a bound by the parent never lies below the least."""
+    most = None if most is None else max(least, most)
     return Check(
         "ExpectTableRowCountToBeBetween",
         {"min_value": least, "max_value": most},

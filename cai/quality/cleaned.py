@@ -44,7 +44,7 @@ class Thresholds(Section):
     min_rows: int = Field(ge=1)
     min_chars: int = Field(ge=1)
     max_chars: int = Field(ge=1)
-    max_times_a_sentence: int = Field(ge=1)
+    max_times_a_sentence: int = Field(ge=2)
     min_kept_share: float = Share
     max_near_repeat_share: float = Share
     max_meta_talk_share: float = Share
@@ -94,8 +94,8 @@ def _flagged(texts: pl.Series, maybe: pl.Series, flag: Callable[[str], object], 
 
 
 def _most_often(texts: pl.Series, count: Callable[[str], int]) -> pl.Series:
-    """How often the commonest sentence is said outside protected regions; 1 where no part of the text stands twice."""
-    places = repeats(texts, cut=PIECE, times=2, least_chars=1).arg_true()
+    """How often the commonest sentence is said outside protected regions; 1 where no part of the text stands three times."""
+    places = repeats(texts, cut=PIECE, times=3, least_chars=1).arg_true()
     counts = [count(text) for text in texts.gather(places)]
     found = pl.DataFrame({"place": places, "n": counts}, schema={"place": pl.UInt32, "n": pl.Int64})
     all_rows = pl.DataFrame({"place": pl.Series(range(texts.len()), dtype=pl.UInt32)})

@@ -15,8 +15,8 @@ from cai.params import Section, Share
 from cai.quality.accounting import ids, unsorted
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, Parent, below, fact_within, n_rows, never, share_at_most, unique, within, zero
+from cai.quality.leaks import evaluation_similarity
 from cai.quality.texts import blank, n_chars
-from cai.text.duplicates import matched, similarity
 
 PARENTS = (
     Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),
@@ -37,7 +37,7 @@ class Thresholds(Section):
 
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Ids, splits, clusters and flags of the prompts."""
-    asked = parents["evaluation_prompts"].get_column("first_turn").drop_nulls()
+    asked = parents["evaluation_prompts"].get_column("first_turn")
     last = pl.col("turns").list.last()
     return frame.select(
         "prompt_id",
@@ -64,16 +64,6 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         _misnamed(frame).alias("misnamed"),
         evaluation_similarity(frame.get_column("prompt"), asked),
     )
-
-
-def evaluation_similarity(texts: pl.Series, asked: pl.Series) -> pl.Series:
-    """For every text its greatest similarity to an evaluation prompt; 0 below a half."""
-    given, against = texts.fill_null("").to_list(), asked.to_list()
-    found = [
-        0.0 if hit is None else max(similarity(text, other) for other in against)
-        for text, hit in zip(given, matched(given, against, 0.5), strict=True)
-    ]
-    return pl.Series("evaluation_similarity", found, dtype=pl.Float64)
 
 
 def _misnamed(frame: pl.DataFrame) -> pl.Series:

@@ -6,6 +6,7 @@ a result, not an exception; results come in another order; example values would 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -31,14 +32,9 @@ class Outcome:
 
 def validate(frames: Mapping[str, pl.DataFrame], checks: Sequence[Check]) -> list[Outcome]:
     """The outcome of every check, in the order of the checks."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     import great_expectations.expectations as gxe
 
-    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
-    source = context.data_sources.add_pandas("slim")
     found: dict[int, Outcome] = {}
     for frame in dict.fromkeys(check.frame for check in checks):
         data = frames[frame]
@@ -51,6 +47,9 @@ def validate(frames: Mapping[str, pl.DataFrame], checks: Sequence[Check]) -> lis
                 places.append(place)
             else:
                 found[place] = early
+        if not places:
+            continue
+        batch = _frame_definition(frame).get_batch({"dataframe": data.to_pandas()})
         suite = gx.ExpectationSuite(
             name=frame,
             expectations=[
@@ -58,18 +57,29 @@ def validate(frames: Mapping[str, pl.DataFrame], checks: Sequence[Check]) -> lis
                 for place in places
             ],
         )
-        if not places:
-            continue
-        batch = (
-            source.add_dataframe_asset(frame)
-            .add_batch_definition_whole_dataframe("all")
-            .get_batch({"dataframe": data.to_pandas()})
-        )
         # COMPLETE for the positions; the values that come with it are flags, numbers and keys, and go no further.
         form = {"result_format": "COMPLETE", "partial_unexpected_count": 0, "return_unexpected_index_query": False}
         for result in batch.validate(suite, result_format=form).results:
             found[result.expectation_config.meta["place"]] = _outcome(result)
     return [found[place] for place in range(len(checks))]
+
+
+@functools.cache
+def _source() -> Any:
+    """The pandas data source of one ephemeral context: nothing on disk, no progress bars, no network."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+
+    # A metric that raises is logged with its traceback besides; the outcome has the message.
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
+    return context.data_sources.add_pandas("slim")
+
+
+@functools.cache
+def _frame_definition(frame: str) -> Any:
+    return _source().add_dataframe_asset(frame).add_batch_definition_whole_dataframe("all")
 
 
 def _not_a_value(data: pl.DataFrame, check: Check) -> Outcome | None:

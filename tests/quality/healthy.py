@@ -222,6 +222,8 @@ def tables() -> Tables:
                 "rejected": texts[1] if a_wins else texts[0],
                 "p_chosen": max(p, 1 - p),
                 "chosen_draw": 0 if a_wins else 1,
+                "chosen_cut": False,
+                "rejected_cut": False,
             }
         )
     made["samples"] = SAMPLES.frame(samples)

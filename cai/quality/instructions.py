@@ -1,0 +1,87 @@
+"""The gate of data/supervised/instructions.parquet: the helpful rows, apart from the evaluation and from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+from pydantic import Field
+
+from cai.artifacts.evaluation import EVALUATION_PROMPTS
+from cai.artifacts.instructions import INSTRUCTIONS as TABLE
+from cai.params import Section, Share
+from cai.quality.accounting import ids, unsorted
+from cai.quality.bounds import Facts
+from cai.quality.checks import Check, Parent, below, fact_within, n_rows, never, share_at_most, unique, within, zero
+from cai.quality.leaks import evaluation_similarity
+from cai.quality.texts import blank, hashed, n_chars, near_repeats, normalised
+
+PARENTS = (
+    Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),
+)
+
+
+class Thresholds(Section):
+    """gates.instructions"""
+
+    min_train_rows: int = Field(ge=1)
+    min_test_rows: int = Field(ge=0)
+    max_chars: int = Field(ge=1)
+    evaluation_similarity: float = Field(gt=0.0, le=1.0)
+    max_near_repeat_share: float = Share
+    max_same_text_share: float = Share
+
+
+def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Ids, splits and flags of the instructions."""
+    last = pl.col("turns").list.last().struct.field("text")
+    return frame.select(
+        "instruction_id",
+        "split",
+        blank("prompt").alias("prompt_blank"),
+        blank("response").alias("response_blank"),
+        pl.max_horizontal(n_chars("prompt"), n_chars("response")).alias("n_chars"),
+        last.ne_missing(pl.col("prompt")).alias("not_last_turn"),
+        (pl.col("prompt").str.strip_chars() == pl.col("response").str.strip_chars()).fill_null(False).alias("echo"),
+        normalised(pl.col("prompt")).hash().alias("prompt_hash"),
+        hashed("response").alias("text_hash"),
+        near_repeats(frame.get_column("response")).alias("near_repeat"),
+        evaluation_similarity(frame.get_column("prompt"), parents["evaluation_prompts"].get_column("first_turn")),
+    )
+
+
+def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
+    """Sizes of the splits and what they share."""
+    found = Facts()
+    unsorted(found, rows, TABLE.key)
+    for split in ("train", "test"):
+        found[f"n_{split}"] = int((rows["split"] == split).sum())
+    found.count("n_same_prompt", ids(rows.filter(pl.col("prompt_hash").is_duplicated()), TABLE.key))
+    counts = rows.get_column("text_hash").value_counts(sort=True).get_column("count")
+    found.share("same_text", int(counts[0]) if counts.len() else 0, rows.height)
+    found.share("near_repeat", int(rows["near_repeat"].sum()), rows.height)
+    return found
+
+
+def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check]:
+    """The checks of the instructions."""
+    return [
+        n_rows(thresholds.min_train_rows + thresholds.min_test_rows, None, "there are rows"),
+        fact_within("n_train", thresholds.min_train_rows, None, "there are rows to train on"),
+        fact_within("n_test", thresholds.min_test_rows, None, "there are rows to test on"),
+        unique(TABLE.key),
+        zero("n_unsorted", "rows are sorted by their key"),
+        never("prompt_blank", "no prompt is blank"),
+        never("response_blank", "no response is blank"),
+        within("n_chars", 1, thresholds.max_chars, f"no text is longer than {thresholds.max_chars} characters"),
+        never("not_last_turn", "the prompt is the last turn"),
+        never("echo", "no response only repeats its prompt"),
+        zero("n_same_prompt", "no prompt stands there twice, in one split or in both"),
+        below(
+            "evaluation_similarity",
+            thresholds.evaluation_similarity,
+            "no prompt is an evaluation prompt or nearly one (share of word 3-grams in common)",
+        ),
+        share_at_most("same_text", thresholds.max_same_text_share, "no single response is given again and again"),
+        share_at_most("near_repeat", thresholds.max_near_repeat_share, "few responses say five words in a row three times"),
+    ]
