@@ -87,7 +87,7 @@ def _tail(text: str, faces: list[tuple[int, int, str]]) -> list[tuple[int, int]]
     near = [face for face in faces if face[0] >= length - TAIL]
     gone = []
     for form, count in Counter(form for _, _, form in near).items():
-        if count < TAIL_COUNT or form in _STARS:
+        if count < TAIL_COUNT or form in _STARS - {"🌟"}:
             continue
         same = [face for face in near if face[2] == form]
         if sum(_begins_line(text, start) for start, _, _ in same) * 2 >= count:
@@ -105,7 +105,10 @@ def _tail(text: str, faces: list[tuple[int, int, str]]) -> list[tuple[int, int]]
 
 
 def _begins_line(text: str, start: int) -> bool:
-    return _BULLET.match(text[text.rfind("\n", 0, start) + 1 : start]) is not None
+    """Whether the face at start is a bullet: nothing but a marker before it on its line, and words behind it."""
+    line_end = text.find("\n", start)
+    rest = text[start : len(text) if line_end < 0 else line_end]
+    return _BULLET.match(text[text.rfind("\n", 0, start) + 1 : start]) is not None and any(map(str.isalnum, rest))
 
 
 def _each_begins_a_line(text: str, run: list[tuple[int, int, str]]) -> bool:

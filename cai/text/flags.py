@@ -28,7 +28,10 @@ def role_tags(text: str, found: list[Region] | None = None) -> list[tuple[int, i
     if not leaked:
         return []
     inside = regions(text) if found is None else found
-    return [tag for tag in leaked if not touches(inside, tag[0], tag[1], _CODE)]
+    outside = [tag for tag in leaked if not touches(inside, tag[0], tag[1], _CODE)]
+    if len(outside) == 1 and outside[0][2] == "user" and text[outside[0][0]] not in "<[#" and not text[: outside[0][0]].strip(" \t\n\r*_"):
+        return []  # an answer filed under the human's name: HH-RLHF has such turns, and the words are an answer
+    return outside
 
 
 def has_preamble(text: str) -> bool:

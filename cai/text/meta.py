@@ -14,8 +14,9 @@ from cai.text.sentences import spans, words
 _REPLY = r"(?:responses?|repl(?:y|ies)|revisions?|rewrites?|critiques?)"
 _TEXT = rf"(?:{_REPLY}|answers?|versions?|statements?|messages?|texts?|paragraphs?|passages?|sentences?|drafts?|outputs?|wordings?|comments?|content)"
 _REDONE = r"(?:revised|rewritten|re-written|reworded|rephrased|re-phrased|reworked|reformulated|sanitized|toned[- ]down|paraphrased)"
-_EARLIER = r"(?:original|previous|prior|preceding|last|latest|initial|earlier|former|above|ai|bot|chatbot|model|human|user|assistant)"
+_EARLIER = r"(?:original|previous|prior|preceding|last|latest|initial|earlier|former|above|provided|given|ai|bot|chatbot|model|human|user|assistant)"
 _AUX = r"(?:is|was|has|had|did|does|should|could|would|may|might|can|must|will|also|not|didn't|doesn't|wasn't|isn't|seems|appears|failed|intentionally|then|made|makes|asks|asked|says|said|mentioned|suggested|suggests|provided|provides|responded|responds|used|uses|wants|wanted|tries|tried|feels|states|stated|tells|told|who|and|in)"
+_SAYS = _AUX.replace("(?:is|was|", "(?:", 1)
 _DID_TO_REPLY = (
     r"(?:is|was|are|were|isn't|wasn't|aim|contain|includ|provid|promot|acknowledg|emphasi|avoid|focus|seem|appear|impl|suggest|us(?:es|ed)|lack|fail"
     r"|could|should|would|might|may|can|do|did|ha[sd]|have|will|also|not|still|ma[dk]e|tries|encourag|offer|demonstrat|address|show|reflect|tak|g[ia]v|to the (?:human|user|question|prompt)|to be|in a|above|below|more|highlight|recogni|align|prioriti|uphold|respect|maintain|conve|express|ensur|keep|removes?|replac|attempt)"
@@ -37,6 +38,9 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
             rf"\b(?:the|this|that|my|your|its|their|an?)\s+(?:\w+\s+)?{_EARLIER}(?:'s?)?\s+(?:\w+\s+)?{_REPLY}\b"
             rf"|\b(?:in|with|of|to|for|from)\s+(?:this|my)\s+{_REPLY}\b"
             rf"|\b(?:this|the|my|your)\s+{_REPLY}\s+(?:\w+ly\s+)?{_DID_TO_REPLY}"
+            r"|^\W*(?:original|previous|initial|revised|final|last)\s+(?:response|reply|answer)\W{0,4}:"
+            r"|\b(?:responses?|repl(?:y|ies))\s+(?:from|by|of)\s+the\s+(?:ai|assistant|chatbot)\b"
+            r"|\bthis\s+answer\s+(?:has|was|is)\s+(?:been\s+)?(?:edited|revised|changed)\b"
             r"|\b(?:the|your|this|my)\s+critique\b|\bcritique\s*(?:request|:)",
         ),
         (
@@ -53,7 +57,7 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
         (
             ("human", "user"),
             rf"\b(?:the|this|a)\s+(?:human|user)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|input|request|question|query|prompt|words|intent\w*|language|tone|concerns?|feelings?|statement|assistant|actions?|situation|problem|response)\b"
-            rf"|\b(?:the)\s+(?:human|user)\s+{_AUX}\b"
+            rf"|\bthe\s+(?:human|user)\s+(?:is|was)\s+(?:\w+ly\s+)?(?:attempting|trying|asking|using|engaging|feeding|baiting|manipulat\w+|seeking|looking|requesting|making)\b|\bthe\s+(?:human|user)\s+{_SAYS}\b"
             r"|\b(?:to|by|from|with|between)\s+the\s+(?:human|user)(?=[.,;:'\")]|\s+(?:in|was|is|and|by|with|as|on)\b|\s*$)",
         ),
         (
@@ -88,6 +92,7 @@ _SCREEN = re.compile(
     r"[Rr]e(?:spons|pl[yi]|vis|-?wri|-?ph|wor[dk]|formul)|itique|[Aa]ssistant|hatbot|AI (?:model|system)|tatement|[ \"“](?:human|user)\b|riginal |revious |nswer|essage|anguage|ppropriate|roblematic|aslight|armful|oxic|ffensive"
     r"|réponse|ntwort|respuesta|ответ|верси|回答|回复|改写|修改|ialogue|onversation|wording| tone|I(?:['’]ve| have)? (?:\w+ )?(?:removed|replaced|changed|toned|simplified|reframed|kept|adjusted|modified|made|added)|phrase|nteraction|xchange|assage|toned|paraphr|-friendly|nethical|nsensitive|bjectionable|acist"
 )
+_ASKS = re.compile(r"(?:^|, )(?:do|did|does|are|is|was|were|can|could|would|should|what|why|how|who|which|have|has|may|might)\b[^,]*\?$")
 _OPENER = re.compile(
     r"(?:sure|certainly|of course|absolutely|okay|ok|alright|great|understood|yes|no problem|i understand|i see|you're (?:absolutely )?right|thank you|thanks|i apologi[sz]e|my apologies|apologies|i'm sorry|sorry)\b[^.!?]{0,90}[.,!:;]?\s*$",
 )
@@ -147,6 +152,8 @@ def grade(sentence: str) -> int:
     if _SCREEN.search(sentence) is None:
         return 0
     low = sentence.casefold().replace("’", "'")
+    if low.endswith("?") and _ASKS.search(low):
+        return 0
     for triggers, pattern in _STRONG:
         if any(trigger in low for trigger in triggers) and pattern.search(low):
             return 2

@@ -11,7 +11,7 @@ from cai.text.sentences import words
 ID = "copies"
 REASON = "a copy of the response was not revised, and a copy of the critique answers nobody"
 
-ALIKE = 0.85
+ALIKE = 0.93
 SHORT = 20
 """A short answer, above all a short refusal, may rightly stay as it is."""
 

@@ -12,6 +12,8 @@ from cai.text.regions import ITEM
 ID = "cut_tail"
 REASON = "a model trained on cut texts learns not to stop"
 
+LONG_TEXT = 150
+"""Shorter human answers often break off; without a finish reason nothing tells them from a spent budget."""
 _CLOSED = regex.compile(r"[.!?…‼⁇⁈⁉؟۔।॥。！？｡:：][\s\"'”’»›)\]}*_~`」』）】》〉>|]*\Z|(?:```|~~~|\||</\w+>|\\\]|\$)\s*\Z")
 _FACE_END = regex.compile(rf"(?:{CLUSTER.pattern})\s*\Z", flags=CLUSTER.flags)
 _DANGLING = frozenset(
@@ -35,7 +37,7 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
     last = len(places) - 1
     if any(region.kind == "code" and region.end >= len(text) for region in view.regions):
         return []
-    if not budget and (row.finish_reason == "stop" or not _dangles(view, last) or last < 2 or view.n_words < 25):
+    if not budget and (row.finish_reason == "stop" or not _dangles(view, last) or last < 2 or view.n_words < LONG_TEXT):
         return []
     lines = [region for region in view.regions if region.kind in ("list", "table", "verse")]
     inside = next((region for region in lines if region.end >= places[last][1] and region.start <= places[last][0]), None)

@@ -14,6 +14,7 @@ ID = "inner_repeats"
 REASON = "a phrase that follows itself again and again (\"loaded loaded loaded\") is a loop of the sampler"
 
 LONGEST_PERIOD = 80
+_CLOSING = regex.compile(r"[\"'”’)]*[.!?…。！？]+[\"'”’)]*")
 _NEVER = frozenset({"code", "table"})
 _SPARED = frozenset({"verse"})
 _EMPHATIC = frozenset(
@@ -47,9 +48,8 @@ def find(view: View, row: Row) -> list[Cut]:
         begin = tokens[start][0]
         if _protected(view.regions, begin, end, rounds + 1):
             continue
-        if rest and end == tokens[-1][1] and not _closes(text, first_end):
-            # the loop ended in the middle of a round: close with what followed a whole round
-            pass
+        if end == tokens[-1][1] and rest and (closing := _CLOSING.match(text, first_end)):
+            first_end, end = closing.end(), len(text)  # cut off in the middle of a round: the first one was closed
         cuts.append(Cut(first_end, end))
         covered = last + 1
     return cuts
@@ -115,7 +115,3 @@ def _protected(found: list[Region], start: int, end: int, rounds: int) -> bool:
     # inside one item or quote a loop is a loop; across items it is `line_loops`' business
     partly = [region for region in found if region.kind in ("list", "label") and region.start < end and start < region.end]
     return any(not (region.start <= start and end <= region.end) for region in partly)
-
-
-def _closes(text: str, end: int) -> bool:
-    return regex.match(r"[\"'”’)]*[.!?…。！？]", text[end : end + 4]) is not None

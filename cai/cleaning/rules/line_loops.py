@@ -13,6 +13,8 @@ REASON = "steps and rows may repeat, but a list that goes round in circles is a 
 RUN = 4
 ROUNDS = 3
 LONG_ITEM = 6
+ADJACENT = 9
+"""An item of so many words right after itself is no step to be done twice."""
 _KINDS = frozenset({"list", "table"})
 
 
@@ -35,9 +37,9 @@ def find(view: View, row: Row) -> list[Cut]:
             sizes = [size(found) for found in keys[start : start + period]]
             long = sum(sizes) / period >= LONG_ITEM
             rounds = length // period + 1
-            if any(sizes) and (period == 1 and rounds >= RUN and sizes[0] >= 1 or period > 1 and long and rounds >= ROUNDS or long and rounds >= 2 and length >= 3):
+            if any(sizes) and (period == 1 and (rounds >= RUN or long and rounds >= ROUNDS or sizes[0] >= ADJACENT) or period > 1 and long and (rounds >= ROUNDS or rounds >= 2 and length >= 3)):
                 removed.update(range(start + period, start + period + length))
-            start += length + 1
+            start += length + 1 if length else 1
         if removed:
             break
     if not removed:

@@ -9,7 +9,7 @@ from cai.text.meta import grade, may_talk
 ID = "meta_talk"
 REASON = "half of a small model's revisions talk about \"the assistant's response\"; trained on, so do its answers"
 
-MOST = 0.4
+MOST = 0.5
 """A row with a larger share of its words in such sentences is dropped, not cut to a stub."""
 
 

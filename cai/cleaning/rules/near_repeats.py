@@ -13,6 +13,9 @@ REASON = "the seed paper's loop alternates \"questions\" and \"inquiries\": no t
 ALIKE = 0.8
 SHORTEST = 5
 WINDOW = 14
+STALE = 0.85
+STALE_WORDS = 8
+LOOPING = 0.33
 LOADED = frozenset(
     "not no never none nor neither without cannot can't won't don't doesn't didn't isn't aren't wasn't weren't shouldn't wouldn't couldn't mustn't haven't hasn't nothing nobody nowhere"
     " if unless until except only when while before after because but although though however instead"
@@ -51,7 +54,26 @@ def find(view: View, row: Row) -> list[Cut]:
     for head, place in pairs:  # two rounds of a block of at least three near-equal sentences
         if (head + 1, place + 1) in pairs and (head + 2, place + 2) in pairs:
             removed.update({place, place + 1, place + 2})
+    if not removed:
+        removed = _stale(view)
     return view.without(removed)
+
+
+def _stale(view: View) -> set[int]:
+    """Long sentences put together from what was said before, in a text that keeps doing so."""
+    seen: set[tuple[str, ...]] = set()
+    total = repeated = 0
+    stale: set[int] = set()
+    for place, words in enumerate(view.words):
+        grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+        old = sum(gram in seen for gram in grams)
+        total += len(grams)
+        repeated += old
+        if view.free[place] and len(words) >= STALE_WORDS and old >= STALE * len(grams):
+            stale.add(place)
+        else:
+            seen.update(grams)
+    return stale if total >= 30 and repeated > LOOPING * total else set()
 
 
 def alike(first: list[str], second: list[str]) -> bool:
@@ -86,4 +108,6 @@ def _enumerates(view: View, places: list[int]) -> bool:
     names = [word for word in view.text[start:end].split() if word[:1].isupper()]
     capital = {name.strip(".,:;!?\"'").casefold() for name in names}
     named = sum(any(word in capital and word not in first for word in filling) for filling in fillings)
+    if len(first) >= 12 and all(len(filling) == 1 for filling in fillings):
+        return False
     return named * 2 >= len(fillings) or all(len(filling) >= 2 for filling in fillings) or len(first) < 8

@@ -20,7 +20,7 @@ TAIL_SHARE = 0.25
 def find(view: View, row: Row) -> list[Drop]:
     """A drop of an empty row, of a stub that a longer text was cut to, and of a text that still repeats itself."""
     n_words = view.n_words
-    if not n_words:
+    if not n_words and (view.text != row.text or not view.text.strip()):
         return [Drop("empty")]
     if n_words < FEWEST and view.text.strip() != row.text.strip() and size(key(row.text)) >= 4 * FEWEST and not view.text.rstrip().endswith((".", "!", "?", "。", "！", "？")):
         return [Drop("stub")]
