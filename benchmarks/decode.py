@@ -20,7 +20,20 @@ from cai.dialogue import Turn
 from cai.llm import hf
 from cai.llm.model import Request, Sampling
 
-TOPICS = ("bread", "bridges", "clouds", "copper", "dice", "elms", "ferries", "glass", "harbours", "ink", "jade", "kites")
+TOPICS = (
+    "bread",
+    "bridges",
+    "clouds",
+    "copper",
+    "dice",
+    "elms",
+    "ferries",
+    "glass",
+    "harbours",
+    "ink",
+    "jade",
+    "kites",
+)
 
 
 def requests(n_rows: int, n_new: int, temperature: float, top_k: int, top_p: float) -> list[Request]:
@@ -54,7 +67,7 @@ def generate_seconds(asked: list[Request], batch_size: int, model: Any, opened: 
 
     sampling = asked[0].sampling
     prompts = sorted(
-        (ids for ids in opened._prompts([(r.dialogue, "") for r in asked]) if isinstance(ids, tuple)), key=len
+        (ids for ids in opened.prompts([(r.dialogue, "") for r in asked]) if isinstance(ids, tuple)), key=len
     )
     start = time.perf_counter()
     for first in range(0, len(prompts), batch_size):

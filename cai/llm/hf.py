@@ -148,13 +148,8 @@ class HFModel:
         show: Progress,
     ) -> None:
         self.name = name
-        self._weights, self._parts, self._batch_size, self._precision, self._show = (
-            weights,
-            parts,
-            batch_size,
-            precision,
-            show,
-        )
+        self.weights = weights
+        self._parts, self._batch_size, self._precision, self._show = parts, batch_size, precision, show
         self._tokenizer: Any = tokenizer(folder if (folder / "tokenizer_config.json").is_file() else ground)
         config = json.loads((ground / "config.json").read_text())
         own = folder / "generation_config.json"
@@ -173,7 +168,7 @@ class HFModel:
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion a request, in order; a prompt that does not fit the context window is an error row."""
-        prompts = self._prompts([(request.dialogue, request.prefix) for request in requests])
+        prompts = self.prompts([(request.dialogue, request.prefix) for request in requests])
         rows: list[_Row | Completion] = []
         for request, prompt in zip(requests, prompts, strict=True):
             new = request.sampling.max_new_tokens
@@ -186,7 +181,9 @@ class HFModel:
                 rows.append(_row(prompt, request.sampling, request.key))
         drawn = self._computed("generate", [row for row in rows if isinstance(row, _Row)], (), self._draw, _read_drawn)
         return [
-            row if isinstance(row, Completion) else self._completion(request, row, drawn[row.digest])
+            row
+            if isinstance(row, Completion)
+            else self.completion(request.prefix, len(row.ids), drawn[row.digest].ids, drawn[row.digest].finish)
             for request, row in zip(requests, rows, strict=True)
         ]
 
@@ -195,9 +192,9 @@ class HFModel:
 
         Raises ModelError when two options begin with the same token: they could not be told apart.
         """
-        firsts = self._first_tokens(options, prefix)
+        firsts = self.first_tokens(options, prefix)
         rows: list[_Row | Choice] = []
-        for prompt in self._prompts([(dialogue, prefix) for dialogue in dialogues]):
+        for prompt in self.prompts([(dialogue, prefix) for dialogue in dialogues]):
             if isinstance(prompt, str):
                 rows.append(Choice(None, None, prompt))
             elif len(prompt) >= self.window_tokens:
@@ -209,9 +206,9 @@ class HFModel:
         logprobs = self._computed("choose", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs)
         return [row if isinstance(row, Choice) else _choice(logprobs[row.digest]) for row in rows]
 
-    # --- prompts ---
+    # --- prompts and texts, which the vllm backend uses too ---
 
-    def _prompts(self, asked: Sequence[tuple[Dialogue, str]]) -> list[tuple[int, ...] | str]:
+    def prompts(self, asked: Sequence[tuple[Dialogue, str]]) -> list[tuple[int, ...] | str]:
         """Token ids of every rendered dialogue and prefix, or the reason why there are none."""
         texts: list[str | None] = []
         reasons: list[str] = []
@@ -228,6 +225,8 @@ class HFModel:
 
         if not dialogue:
             return None, "the dialogue is empty"
+        if any(_is_broken(text) for text in (prefix, *(turn.text for turn in dialogue))):
+            return None, "the prompt holds half a surrogate pair"
         # Control tokens inside a text would be read as real ones: a prompt could then speak as the assistant.
         clean = tuple(Turn(turn.role, without_control_tokens(turn.text, self._control)) for turn in dialogue)
         try:
@@ -242,7 +241,8 @@ class HFModel:
             return None, f"the chat template refuses this dialogue: {error}"
         return str(text) + without_control_tokens(prefix, self._control), ""
 
-    def _first_tokens(self, options: Sequence[str], prefix: str) -> tuple[int, ...]:
+    def first_tokens(self, options: Sequence[str], prefix: str) -> tuple[int, ...]:
+        """The first token of each option after ``prefix``. Raises ModelError when two are the same."""
         text, reason = self._rendered((Turn("user", "x"),), prefix)
         if text is None:
             raise ModelError("choose", reason)
@@ -263,15 +263,15 @@ class HFModel:
             )
         return tuple(firsts)
 
-    def _completion(self, request: Request, row: _Row, drawn: _Drawn) -> Completion:
-        text = self._tokenizer.decode(drawn.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    def completion(self, prefix: str, n_prompt: int, ids: tuple[int, ...], finish: FinishReason) -> Completion:
+        """What the drawn tokens say, without control tokens and outer white space; an empty reply is an error."""
+        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         # A cut may fall inside a character; the decoder marks the broken half.
-        text = text.rstrip("\N{REPLACEMENT CHARACTER}") if drawn.finish == "length" else text
-        text = text.rstrip() if request.prefix else text.strip()
-        n_prompt, n_new = len(row.ids), len(drawn.ids)
+        text = text.rstrip("\N{REPLACEMENT CHARACTER}") if finish == "length" else text
+        text = text.rstrip() if prefix else text.strip()
         if not text:
-            return Completion(None, "error", n_prompt, n_new, drawn.ids, "the reply is empty")
-        return Completion(text, drawn.finish, n_prompt, n_new, drawn.ids)
+            return Completion(None, "error", n_prompt, len(ids), ids, "the reply is empty")
+        return Completion(text, finish, n_prompt, len(ids), ids)
 
     # --- batches ---
 
@@ -316,7 +316,7 @@ class HFModel:
     def _model(self) -> Any:
         if self._loaded is None:
             _spare_page_faults()
-            self._loaded, self._device = _load(self._weights(), self._precision)
+            self._loaded, self._device = _load(self.weights(), self._precision)
         return self._loaded
 
     def _prefill(self, rows: Sequence[tuple[int, ...]]) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -551,6 +551,14 @@ def _read_logprobs(item: Any) -> list[float]:
 
 def _choice(logprobs: Sequence[float]) -> Choice:
     return Choice(tuple(logprobs), float(np.exp(np.asarray(logprobs)).sum()))
+
+
+def _is_broken(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _numbers(value: int | Sequence[int] | None) -> set[int]:
