@@ -154,6 +154,8 @@ def _ours(path: Path) -> Constitution:
             response=_text(item, "response", f"{place}[{i}]"),
             critique=_text(item, "critique", f"{place}[{i}]"),
             revision=_text(item, "revision", f"{place}[{i}]"),
+            critique_request=_text(item, "critique_request", f"{place}[{i}]"),
+            revision_request=_text(item, "revision_request", f"{place}[{i}]"),
         )
         for i, item in enumerate(_list(demonstrations.get("critique_revision", []), place))
     ]

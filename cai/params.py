@@ -44,6 +44,13 @@ class Generates(Asks):
         return Sampling(self.temperature, self.top_p, self.top_k, self.max_new_tokens, seed)
 
 
+class Judges(Generates):
+    """The ``judge`` section: the model that compares, rates and classifies, and how it is read."""
+
+    replies: Literal["logprobs", "text"]
+    orders: Literal[1, 2]
+
+
 class ConstitutionSource(Section):
     """Where the principles come from."""
 

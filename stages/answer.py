@@ -1,19 +1,12 @@
 """One checkpoint answers the evaluation prompts and the held-out prompts."""
 
-from pydantic import Field
-
 from cai.artifacts.evaluation import ANSWERS, EVALUATION_PROMPTS
 from cai.artifacts.prompts import PROMPTS
-from cai.method.answer import answer, questions
-from cai.params import Generates, Section
+from cai.method.answer import MODELS, Answer, answer, questions
+from cai.params import Section
 from cai.run import Run, run
 
 READS, WRITES = (EVALUATION_PROMPTS, PROMPTS), (ANSWERS,)
-MODELS = ("base", "instruct", "sft", "dpo")
-
-
-class Answer(Generates):
-    heldout_limit: int | None = Field(ge=1)
 
 
 class Params(Section):

@@ -1,6 +1,7 @@
 """One gate: an artifact against its Great Expectations suite. What fails here is not trained on."""
 
 import importlib
+from types import ModuleType
 from typing import Any, Literal
 
 from pydantic import ConfigDict, model_validator
@@ -9,7 +10,7 @@ from cai.params import Section, violations
 from cai.run import Run, run
 
 READS, WRITES = (), ()
-ARTIFACTS = (
+BLOCKS = (
     "evaluation_prompts",
     "prompts",
     "instructions",
@@ -22,11 +23,14 @@ ARTIFACTS = (
     "samples",
     "verdicts",
     "preferences",
+    "excluded",
     "training_instruct",
     "training_sft",
     "training_dpo",
     "answers",
 )
+"""The blocks of params.yaml; the answers of all models share one."""
+ARTIFACTS = (*BLOCKS[:-1], *(f"answers_{model}" for model in ("base", "instruct", "sft", "dpo")))
 
 
 class Gates(Section):
@@ -39,16 +43,20 @@ class Gates(Section):
     def _thresholds_are_declared(self) -> "Gates":
         # Opened by name, so that a gate's deps are its own suite and not everybody's.
         extra: dict[str, Any] = self.model_extra or {}
-        found = [f"{name}: unknown artifact; allowed: {', '.join(ARTIFACTS)}" for name in set(extra) - set(ARTIFACTS)]
-        for name in ARTIFACTS:
+        found = [f"{name}: unknown artifact; allowed: {', '.join(BLOCKS)}" for name in set(extra) - set(BLOCKS)]
+        for name in BLOCKS:
             if name not in extra:
                 found.append(f"{name}: missing")
             else:
-                suite = importlib.import_module(f"cai.quality.{name}")
-                found += violations(suite.Thresholds, extra[name], name)
+                found += violations(suite(name).Thresholds, extra[name], name)
         if found:
             raise ValueError("; ".join(found))
         return self
+
+
+def suite(name: str) -> ModuleType:
+    """The suite's module: the trainings share one."""
+    return importlib.import_module(f"cai.quality.{'training' if name.startswith('training_') else name}")
 
 
 class Params(Section):
@@ -57,10 +65,11 @@ class Params(Section):
 
 def main(params: Params, run: Run, item: str) -> None:
     """Check one artifact: metrics and page always, the stamp only if it may be used."""
-    from cai.quality.gate import run_gate
+    # Here and not above: every stage reads all sections of params.yaml, and Great Expectations costs seconds to import.
+    from cai.quality.gate import block_name, run_gate
 
-    suite = importlib.import_module(f"cai.quality.{item}")
-    thresholds = suite.Thresholds.model_validate((params.gates.model_extra or {})[item])
+    block = block_name(item)
+    thresholds = suite(block).Thresholds.model_validate((params.gates.model_extra or {})[block])
     run_gate(item, run.root, thresholds, params.gates.mode)
 
 

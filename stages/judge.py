@@ -1,25 +1,18 @@
 """AI feedback: the judge compares the two samples of every prompt under a drawn principle, in both orders."""
 
-from typing import Literal
-
 from cai.artifacts.preference import SAMPLES, VERDICTS
 from cai.constitution import read
 from cai.method.judge import judge
-from cai.params import ConstitutionSource, Generates, Section
+from cai.params import ConstitutionSource, Judges, Section
 from cai.run import Run, run
 
 READS, WRITES = (SAMPLES,), (VERDICTS,)
 
 
-class Judge(Generates):
-    replies: Literal["logprobs", "text"]
-    orders: Literal[1, 2]
-
-
 class Params(Section):
     seed: int
     constitution: ConstitutionSource
-    judge: Judge
+    judge: Judges
 
 
 def main(params: Params, run: Run) -> None:

@@ -55,6 +55,8 @@ PREFERENCES = Table(
         text("rejected", "the other one"),
         number("p_chosen", "p that chosen is the better one: the soft label"),
         integer("chosen_draw", "which draw was chosen"),
+        flag("chosen_cut", "chosen ends where the token budget ended it"),
+        flag("rejected_cut", "rejected ends where the token budget ended it"),
     ),
     "The pairs that dpo trains on",
     "pair",

@@ -3,13 +3,22 @@
 from dataclasses import replace
 
 import polars as pl
+from pydantic import Field
 
 from cai.artifacts.evaluation import ANSWERS
 from cai.dialogue import Dialogue, Turn, from_structs
 from cai.llm.model import Completion, Model, Request, Sampling
 from cai.method.generated import generated, not_asked
+from cai.params import Generates
 
 HELDOUT = "heldout"
+MODELS = ("base", "instruct", "sft", "dpo")
+
+
+class Answer(Generates):
+    """The ``answer`` section; ``{model}`` in its model's name stands for the checkpoint."""
+
+    heldout_limit: int | None = Field(ge=1)
 
 
 def questions(evaluation: pl.DataFrame, prompts: pl.DataFrame, heldout_limit: int | None) -> list[dict]:

@@ -9,6 +9,7 @@ from cai.artifacts.preference import EXCLUDED, PREFERENCES
 
 def pair(
     verdicts: pl.DataFrame,
+    samples: pl.DataFrame,
     prompts: pl.DataFrame,
     *,
     labels: str,
@@ -20,6 +21,7 @@ def pair(
 
     Args:
         verdicts: columns of VERDICTS.
+        samples: columns of SAMPLES: which draws were cut by the token budget.
         prompts: columns of PROMPTS: context and split.
         labels: ``soft`` keeps the judge's p, ``hard`` makes it 1.
         tie_margin: a pair with abs(p - 0.5) below it is a tie.
@@ -30,6 +32,7 @@ def pair(
         (columns of PREFERENCES, columns of EXCLUDED); together one row a verdict.
     """
     about = {row["prompt_id"]: row for row in prompts.to_dicts()}
+    cut = {(row["prompt_id"], row["draw"]): row["finish_reason"] == "length" for row in samples.to_dicts()}
     kept: list[dict[str, object]] = []
     left: list[dict[str, object]] = []
     for row in verdicts.sort("prompt_id").to_dicts():
@@ -49,6 +52,8 @@ def pair(
                 "rejected": row["response_b"] if a_wins else row["response_a"],
                 "p_chosen": 1.0 if labels == "hard" else max(row["p"], 1.0 - row["p"]),
                 "chosen_draw": 0 if a_wins else 1,
+                "chosen_cut": cut[row["prompt_id"], 0 if a_wins else 1],
+                "rejected_cut": cut[row["prompt_id"], 1 if a_wins else 0],
             }
         )
     return PREFERENCES.frame(kept), EXCLUDED.frame(left)

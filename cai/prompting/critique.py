@@ -7,7 +7,7 @@ Zhang (2025) do; ``single_turn`` puts question and draft into one message, which
 from collections.abc import Sequence
 
 from cai.constitution import Demonstration
-from cai.dialogue import Dialogue, Turn
+from cai.dialogue import Dialogue, Role, Turn
 from cai.prompting.conversation import quoted
 
 
@@ -24,12 +24,17 @@ def chat(
 
 
 def demonstrated(shown: Sequence[Demonstration], critique_request: str, revision_request: str) -> Dialogue:
-    """Whole worked chains in front of the real one, so that the roles stay clear."""
+    """Whole worked chains in front of the real one, so that the roles stay clear.
+
+    A demonstration keeps its own requests where it has them: the beginning is then the same for every row, and a
+    backend reads it once a batch.
+    """
     turns: list[Turn] = []
     for one in shown:
+        turns += [Turn(speaker(role), text) for role, text in one.earlier]
         turns += [Turn("user", one.prompt), Turn("assistant", one.response)]
-        turns += [Turn("user", critique_request), Turn("assistant", one.critique)]
-        turns += [Turn("user", revision_request), Turn("assistant", one.revision)]
+        turns += [Turn("user", one.critique_request or critique_request), Turn("assistant", one.critique)]
+        turns += [Turn("user", one.revision_request or revision_request), Turn("assistant", one.revision)]
     return tuple(turns)
 
 
@@ -39,8 +44,19 @@ def single_turn(
     """One message with question and draft; demonstrations are earlier messages of the same shape."""
     turns: list[Turn] = []
     for one in shown:
-        turns += [Turn("user", _message(one.prompt, one.response, critique_request)), Turn("assistant", one.critique)]
+        message = _message(question(one), one.response, one.critique_request or critique_request)
+        turns += [Turn("user", message), Turn("assistant", one.critique)]
     return (*turns, Turn("user", _message(quoted(context), response, critique_request)))
+
+
+def question(one: Demonstration) -> str:
+    """What a demonstration answers, earlier turns included."""
+    return quoted((*(Turn(speaker(role), text) for role, text in one.earlier), Turn("user", one.prompt)))
+
+
+def speaker(role: str) -> Role:
+    """The role a source's own word for it means."""
+    return "assistant" if role == "assistant" else "user"
 
 
 def _message(question: str, draft: str, critique_request: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cai.constitution import Demonstration
 from cai.dialogue import Dialogue, Turn
 from cai.prompting.conversation import quoted
-from cai.prompting.critique import demonstrated
+from cai.prompting.critique import demonstrated, question
 
 
 def chat(
@@ -38,7 +38,7 @@ def single_turn(
     turns: list[Turn] = []
     for one in shown:
         fault = None if critique is None else one.critique
-        message = _message(one.prompt, one.response, fault, revision_request)
+        message = _message(question(one), one.response, fault, one.revision_request or revision_request)
         turns += [Turn("user", message), Turn("assistant", one.revision)]
     return (*turns, Turn("user", _message(quoted(context), response, critique, revision_request)))
 

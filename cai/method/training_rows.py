@@ -1,0 +1,66 @@
+"""Artifacts as the rows that training takes."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import polars as pl
+
+Row = dict[str, Any]
+
+
+def instruction_rows(instructions: pl.DataFrame) -> list[Row]:
+    """Rows {id, turns, response, cut} from columns of INSTRUCTIONS; written by people, so never cut."""
+    return [
+        {"id": row["instruction_id"], "turns": row["turns"], "response": row["response"], "cut": False}
+        for row in instructions.sort("instruction_id").to_dicts()
+    ]
+
+
+def revision_rows(cleaned: pl.DataFrame, rounds: Literal["all", "last"]) -> list[Row]:
+    """Rows {id, turns, response, cut} from columns of CLEANED.
+
+    Args:
+        cleaned: the kept revisions.
+        rounds: ``all`` (Bai et al. 2022 train on every round), or of each prompt the ``last`` that cleaning kept.
+    """
+    kept = cleaned.sort("prompt_id", "round")
+    if rounds == "last":
+        kept = kept.group_by("prompt_id", maintain_order=True).last()
+    return [
+        {
+            "id": f"{row['prompt_id']}/{row['round']}",
+            "turns": row["turns"],
+            "response": row["revision"],
+            "cut": row["cut"],
+        }
+        for row in kept.to_dicts()
+    ]
+
+
+def mixed(revisions: Sequence[Row], instructions: pl.DataFrame, helpful_share: float) -> list[Row]:
+    """The revisions with as many instruction rows as make up the share of the whole.
+
+    Instruction ids are hashes: the first of them in that order are a fixed, unbiased choice.
+
+    >>> frame = pl.DataFrame({"instruction_id": ["a", "b"], "turns": [[], []], "response": ["x", "y"]})
+    >>> [row["id"] for row in mixed([{"id": "r"}], frame, 0.5)]
+    ['r', 'a']
+    """
+    wanted = round(len(revisions) * helpful_share / (1.0 - helpful_share))
+    return [*revisions, *instruction_rows(instructions)[:wanted]]
+
+
+def preference_rows(preferences: pl.DataFrame) -> list[Row]:
+    """Rows {id, turns, chosen, rejected, p_chosen, chosen_cut, rejected_cut} from columns of PREFERENCES."""
+    return [
+        {
+            "id": row["prompt_id"],
+            "turns": row["turns"],
+            "chosen": row["chosen"],
+            "rejected": row["rejected"],
+            "p_chosen": row["p_chosen"],
+            "chosen_cut": row["chosen_cut"],
+            "rejected_cut": row["rejected_cut"],
+        }
+        for row in preferences.sort("prompt_id").to_dicts()
+    ]

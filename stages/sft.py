@@ -1,0 +1,53 @@
+"""SL-CAI: the instruct model trained on its own cleaned revisions, with a share of helpful rows."""
+
+from typing import Literal
+
+import polars as pl
+from pydantic import Field
+
+from cai.artifacts.cleaned import CLEANED
+from cai.artifacts.instructions import INSTRUCTIONS
+from cai.llm import weights
+from cai.method.training_rows import mixed, revision_rows
+from cai.params import Section
+from cai.run import Run, run
+from cai.training.tuning import SftTuning
+
+READS, WRITES = (CLEANED, INSTRUCTIONS), ()
+
+
+class Sft(SftTuning):
+    rounds: Literal["all", "last"]
+    helpful_share: float = Field(ge=0.0, lt=1.0)
+
+
+class Params(Section):
+    sft: Sft
+
+
+def main(params: Params, run: Run) -> None:
+    """Train an adapter on the merged instruct weights."""
+    # Here and not above: every stage reads all sections of params.yaml, and torch and peft cost seconds to import.
+    from cai.training.sft import train_sft
+
+    cleaned = CLEANED.read(run.root)
+    below, out = run.root / "data/models/instruct", run.root / "data/models/sft"
+    revisions = revision_rows(cleaned.filter(pl.col("split") == "sft_train"), params.sft.rounds)
+    helpful = INSTRUCTIONS.read(run.root).filter(pl.col("split") == "train")
+    summary = train_sft(
+        mixed(revisions, helpful, params.sft.helpful_share),
+        weights.open_chain("instruct", run.root, run.work, params.sft.precision),
+        out,
+        run.work,
+        name="sft",
+        params=params.sft,
+        base=weights.chain_reference(below),
+        eval_rows=revision_rows(cleaned.filter(pl.col("split") == "sft_test"), params.sft.rounds),
+        curves=run.root / "metrics/curves/sft",
+    )
+    weights.write_chain(out, *weights.stack(below))
+    run.metrics({"detail": [summary.metrics()]}, "training_sft")
+
+
+if __name__ == "__main__":
+    run(main)
