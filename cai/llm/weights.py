@@ -59,11 +59,12 @@ _TOKENIZER_FILES = (
 PLAIN_TEMPLATE = (
     "{{ bos_token if bos_token else '' }}"
     "{% for message in messages %}"
-    "{% if message['role'] == 'system' %}{{ message['content'] | trim }}\n\n"
-    "{% elif message['role'] == 'user' %}Human: {{ message['content'] | trim }}\n\n"
-    "{% else %}Assistant:{% generation %} {{ message['content'] | trim }}{{ eos_token }}{% endgeneration %}\n\n"
+    "{% if message['role'] == 'system' %}{{ (message['content'] | trim) + '\n\n' }}"
+    "{% elif message['role'] == 'user' %}{{ 'Human: ' + (message['content'] | trim) + '\n\n' }}"
+    "{% else %}{{ 'Assistant:' }}"
+    "{% generation %}{{ ' ' + (message['content'] | trim) + eos_token }}{% endgeneration %}{{ '\n\n' }}"
     "{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 
 

@@ -84,7 +84,8 @@ def test_text_is_missing_exactly_when_the_row_failed_and_then_there_is_a_reason(
 def test_a_prompt_beyond_every_window_is_an_error_row_among_good_ones(opened: Open) -> None:
     good, bad, other = opened().generate([_request("hello"), _request("long " * 20_000), _request("bye")])
     assert bad.finish_reason == "error"
-    assert good.text and other.text
+    assert good.text
+    assert other.text
 
 
 def test_unicode_survives(opened: Open) -> None:
@@ -98,7 +99,9 @@ def test_a_name_is_the_same_in_every_session(opened: Open) -> None:
 
 def test_choices_are_log_probabilities_that_are_not_normalised_over_the_options(opened: Open) -> None:
     (choice,) = opened().choose([(Turn("user", "Answer A or B."),)], ["A", "B"])
-    assert isinstance(choice, Choice) and choice.logprobs is not None and choice.label_mass is not None
+    assert isinstance(choice, Choice)
+    assert choice.logprobs is not None
+    assert choice.label_mass is not None
     assert all(value <= 0 for value in choice.logprobs)
     assert choice.label_mass <= 1 + 1e-9
     assert choice.label_mass == pytest.approx(math.fsum(map(math.exp, choice.logprobs)), abs=1e-6)
