@@ -57,8 +57,8 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
         (
             ("human", "user"),
             rf"\b(?:the|this|a)\s+(?:human|user)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|input|request|question|query|prompt|words|intent\w*|language|tone|concerns?|feelings?|statement|assistant|actions?|situation|problem|response)\b"
-            rf"|\bthe\s+(?:human|user)\s+(?:is|was)\s+(?:\w+ly\s+)?(?:attempting|trying|asking|using|engaging|feeding|baiting|manipulat\w+|seeking|looking|requesting|making)\b|\bthe\s+(?:human|user)\s+{_SAYS}\b"
-            r"|\b(?:to|by|from|with|between)\s+the\s+(?:human|user)(?=[.,;:'\")]|\s+(?:in|was|is|and|by|with|as|on)\b|\s*$)",
+            rf"|\bthe\s+(?:human|user)\s+(?:is|was)\s+(?:\w+ly\s+)?(?:attempting|trying|asking|using|engaging|feeding|baiting|manipulat\w+|seeking|looking|requesting|making)\b|\bthe\s+human\s+{_SAYS}\b|\bthe\s+user\s+(?:asked|asks|said|says|mentioned|responded|stated|intentionally)\b"
+            r"|\b(?:to|by|from|with|between)\s+the\s+human(?=[.,;:'\")]|\s+(?:in|was|is|and|by|with|as|on)\b|\s*$)",
         ),
         (
             ("i've ", "i have ", "i ", "changes"),

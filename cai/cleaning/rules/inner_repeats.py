@@ -114,4 +114,6 @@ def _protected(found: list[Region], start: int, end: int, rounds: int) -> bool:
         return True
     # inside one item or quote a loop is a loop; across items it is `line_loops`' business
     partly = [region for region in found if region.kind in ("list", "label") and region.start < end and start < region.end]
+    if rounds < 6:
+        partly += [region for region in found if region.kind == "quote" and region.start < end and start < region.end]
     return any(not (region.start <= start and end <= region.end) for region in partly)

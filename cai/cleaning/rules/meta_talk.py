@@ -9,6 +9,7 @@ from cai.text.meta import grade, may_talk
 ID = "meta_talk"
 REASON = "half of a small model's revisions talk about \"the assistant's response\"; trained on, so do its answers"
 
+DOUBTFUL = 0.2
 MOST = 0.5
 """A row with a larger share of its words in such sentences is dropped, not cut to a stub."""
 
@@ -21,7 +22,7 @@ def find(view: View, row: Row) -> list[Cut | Drop | Mark]:
     grades = [grade(text[start:end]) for start, end in view.spans]
     if not any(found == 2 for found in grades):
         weak = [place for place, found in enumerate(grades) if found]
-        if len(weak) >= 2 and sum(view.sizes[place] for place in weak) > 0.6 * view.n_words:
+        if len(weak) >= 2 or sum(view.sizes[place] for place in weak) > DOUBTFUL * view.n_words:
             return [Mark(*view.spans[place], "meta") for place in weak]
         return []
     total = view.n_words or 1

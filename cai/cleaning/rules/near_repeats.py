@@ -65,11 +65,13 @@ def _stale(view: View) -> set[int]:
     total = repeated = 0
     stale: set[int] = set()
     for place, words in enumerate(view.words):
+        if not view.free[place]:
+            continue
         grams = list(zip(words, words[1:], words[2:], words[3:], strict=False))
         old = sum(gram in seen for gram in grams)
         total += len(grams)
         repeated += old
-        if view.free[place] and len(words) >= STALE_WORDS and old >= STALE * len(grams):
+        if len(words) >= STALE_WORDS and old >= STALE * len(grams):
             stale.add(place)
         else:
             seen.update(grams)

@@ -23,6 +23,8 @@ def find(view: View, row: Row) -> list[Cut]:
     start = len(text) - length
     if touches(view.regions, start, len(text), _NEVER):
         return []
+    if any(region.kind == "list" and not region.start <= start and region.end > start for region in view.regions):
+        return []  # several items: `line_loops` judges them
     return [Cut(start + period, len(text))]
 
 

@@ -1,0 +1,125 @@
+"""What cleaning promises whatever the text: exact logs, fixed points, nothing said otherwise."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cai.cleaning.clean import Cleaned, Row, clean_row, clean_rows, metrics
+from cai.cleaning.edits import apply, undo
+from cai.cleaning.plan import from_list, plan
+from cai.cleaning.rules import RULES
+from cai.errors import ParamsError
+from cai.text.flags import emoji_run, has_preamble, has_role_tag, max_sentence_count_outside_protected
+from cai.text.sentences import words
+
+DATA = Path(__file__).parent / "data"
+RULES_PLAN = from_list("rules", list(RULES))
+PIECES = st.sampled_from(
+    ["I can't help. ", "Have a great day! ", ":) ", "😊", "\n\n", "Human: ", "Assistant: ", "<|im_end|>", "1. Wash.\n", "- a b c\n", "```\n", "x = 1\n", "| a | b |\n", '"Stop it now." ',
+     "Here's a revised response: ", "The assistant's response was bad. ", "loaded ", "and then we ", "我可以", "。", "é", "â€™", "\x00", "The end of it is near, my friend. ", "Да. ", "?", "👨‍👩‍👧", "🇫🇷", "# A\n", "**B**\n", "\r\n", "​"]
+)
+TEXTS = st.lists(st.one_of(PIECES, st.text(max_size=6)), max_size=30).map("".join)
+
+
+def _labelled(name: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def _clean(row: dict[str, str]) -> Cleaned:
+    return clean_row(Row(row["id"], row["text"], finish_reason=row.get("finish_reason")), RULES_PLAN)
+
+
+@settings(max_examples=250, deadline=None)
+@given(TEXTS, st.sampled_from([None, "stop", "length"]))
+def test_edits_rebuild_the_kept_text_and_the_original_and_cleaning_twice_changes_nothing(text: str, finish: str | None) -> None:
+    row = Row("1", text, finish_reason=finish)
+    cleaned = clean_row(row, RULES_PLAN)
+    kept = apply(cleaned.edits, text)
+    assert undo(cleaned.edits, kept) == text
+    assert [edit.step for edit in cleaned.edits] == list(range(len(cleaned.edits)))
+    if cleaned.text is None:
+        assert cleaned.reason and cleaned.rule
+        return
+    assert kept == cleaned.text
+    again = clean_row(row._replace(text=kept), RULES_PLAN)
+    assert again.text == kept and not again.edits
+    assert not has_role_tag(kept) and not has_preamble(kept) and not emoji_run(kept)
+    assert max_sentence_count_outside_protected(kept) < 3
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS)
+def test_no_word_is_kept_that_was_not_there(text: str) -> None:
+    plan_ = from_list("some", [rule for rule in RULES if rule != "encoding"])
+    cleaned = clean_row(Row("1", text), plan_)
+    assert all(edit.inserted == "" for edit in cleaned.edits)
+
+
+def test_the_labelled_degenerate_texts_are_mended_and_keep_what_they_say() -> None:
+    rows = _labelled("degenerate")
+    missed, dropped = [], 0
+    for row in rows:
+        cleaned = _clean(row)
+        dropped += cleaned.text is None
+        if cleaned.text == row["text"] or cleaned.text is not None and row.get("keeps", "") not in cleaned.text:
+            missed.append(row["id"])
+    assert len(rows) >= 300
+    assert len(missed) <= 0.02 * len(rows), missed
+    assert dropped <= 0.4 * len(rows)
+
+
+def test_the_labelled_legitimate_texts_stay_as_they_are() -> None:
+    rows = _labelled("legitimate")
+    changed = [row["id"] for row in rows if _clean(row).text != row["text"]]
+    assert len(rows) >= 300
+    assert len(changed) <= 0.005 * len(rows), changed
+
+
+def test_no_rule_deletes_a_single_word_of_a_refusal_or_a_warning() -> None:
+    told = [row["text"] for row in _labelled("legitimate") if row["kind"] in ("refusal", "plain", "first part", "two answers", "budget but whole")][:200]
+    for text in told:
+        for doubled in (text, f"{text} {text}", f"{text} 😊😊😊😊", f"{text}\n\nHuman: and?"):
+            kept = clean_row(Row("1", doubled), RULES_PLAN).text
+            if kept is None:
+                continue
+            wanted = words(text)
+            assert words(kept)[: len(wanted)] == wanted or all(words(kept) != wanted[:place] + wanted[place + 1 :] for place in range(len(wanted)))
+
+
+def test_every_protected_repetition_survives() -> None:
+    code = "```\n" + "print('no no')\n" * 6 + "```"
+    table = "| a | b |\n|---|---|\n" + "| it is safe to do | yes it is safe |\n| no | no |\n" * 2
+    for text in (code, table, "> Be kind to them.\n> Be kind to them.\n> Be kind to them."):
+        assert clean_row(Row("1", text), RULES_PLAN).text == text
+
+
+def test_the_drop_variant_drops_what_rules_would_edit() -> None:
+    row = Row("1", "Take care of yourself, my friend. " * 4)
+    cleaned = clean_row(row, from_list("drop", [{"rule": "inner_repeats", "on_hit": "drop"}]))
+    assert (cleaned.text, cleaned.reason, cleaned.rule) == (None, "flagged", "inner_repeats")
+
+
+def test_rows_come_back_in_order_from_any_number_of_workers() -> None:
+    rows = [Row(str(n), f"Row {n} says this. " * 3) for n in range(700)]
+    one = list(clean_rows(rows, RULES_PLAN, 1))
+    assert one == list(clean_rows(iter(rows), RULES_PLAN, 2))
+    assert metrics(one)["n_edited"] == 700
+
+
+@pytest.mark.parametrize(
+    ("variant", "variants", "said"),
+    [
+        ("rulez", {"none": [], "rules": []}, "none, rules"),
+        ("a", {"a": ["sentences"]}, "repeated_sentences"),
+        ("a", {"a": ["remains", "remains"]}, "twice"),
+        ("a", {"a": [{"rule": "remains", "on_hit": "maybe"}]}, "edit or drop"),
+        ("a", {"a": ["editor", "remains"]}, "last"),
+        ("a", {"a": "remains"}, "list"),
+    ],
+)
+def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, object], said: str) -> None:
+    with pytest.raises(ParamsError, match=said):
+        plan(variant, variants)

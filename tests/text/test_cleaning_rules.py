@@ -1,0 +1,109 @@
+"""Every rule on its own table: the first row is the text that motivates it."""
+
+import pytest
+
+from cai.cleaning.clean import Row, clean_row
+from cai.cleaning.plan import from_list
+from cai.cleaning.rules import RULES
+
+GOODBYE = "Please let me know if you have any other questions! I'm always happy to help! :) Have a great day! :) "
+GOODBYE_TOO = "Please let me know if you have any other inquiries! I'm always happy to help! :) Have a wonderful day! :) "
+SAFE = "Mixing bleach and ammonia makes a toxic gas. Open the windows."
+
+TABLES: dict[str, list[tuple[str, str | None]]] = {
+    "encoding": [
+        ("Itâ€™s a cafÃ©.", "It’s a café."),  # data-juicer and plain ftfy narrow and straighten good text too
+        ("“It’s” ｆｕｌｌ ﬁne", "“It’s” ｆｕｌｌ ﬁne"),
+        ("a\x00b\r\nc", "ab\nc"),
+    ],
+    "role_tags": [
+        ("Sure.\n\nHuman: And now?\n\nAssistant: No.", "Sure."),
+        ("Sure.<|im_end|>\n<|im_start|>user", "Sure."),
+        ("Assistant: I can't do that.", "I can't do that."),
+        ("Use `<|im_end|>` at the end.", "Use `<|im_end|>` at the end."),
+        ("She is human: she errs.", "She is human: she errs."),
+    ],
+    "meta_preamble": [
+        (f"Here's a revised version of the response: {SAFE}", SAFE),
+        (f'This response can be rewritten as: "{SAFE}"', SAFE),
+        ("Here's a revised version of the response: See a doctor.", None),  # a stub: more than half would be lost
+        ("Here's how to bake bread: mix flour and water.", "Here's how to bake bread: mix flour and water."),
+    ],
+    "emoji_runs": [
+        ("Bye! 😊😊😊😊😊😊", "Bye! 😊"),
+        ("Bye! 👨‍👩‍👧‍👦👨‍👩‍👧‍👦👨‍👩‍👧‍👦", "Bye! 👨‍👩‍👧‍👦"),
+        ("Bye! :) :-) :) :)", "Bye! :)"),
+        ("Bye! 😊😊", "Bye! 😊😊"),
+        ("Rated ★★★★☆", "Rated ★★★★☆"),
+        ("✅ One\n✅ Two\n✅ Three", "✅ One\n✅ Two\n✅ Three"),
+    ],
+    "inner_repeats": [
+        ("The gun was loaded loaded loaded.", "The gun was loaded."),
+        ("It is bad, so I say no to it, so I say no to it, so I say no to it.", "It is bad, so I say no to it."),
+        ("It was very very very cold.", "It was very very very cold."),
+        ("over and over and over again", "over and over and over again"),
+        ("0 0 0 0 0 0 0", "0 0 0 0 0 0 0"),
+    ],
+    "periodic_tail": [
+        ("I can help you " + "and then you " * 8, "I can help you and then "),
+        ("我可以帮助你" * 9, "我可以帮助你"),
+        ("noooooo", "noooooo"),
+    ],
+    "repeated_sentences": [
+        (f"{SAFE} I will be there for you. Yes. I will be there for you.", f"{SAFE} I will be there for you. Yes."),
+        ("Это очень опасно для вас. Нет. Да. Это очень опасно для вас. Это очень опасно для вас.", "Это очень опасно для вас. Нет. Да."),
+        ("1. Wash hands.\n2. Dry hands.\n3. Wash hands.\n4. Dry hands.\n5. Wash hands.",) * 2,
+        ("Take 2.5 kg. Then add 2.5 kg.",) * 2,
+    ],
+    "near_repeats": [
+        (f"{SAFE} " + (GOODBYE + GOODBYE_TOO).replace(" :)", "") * 1 + "Please let me know if you have any other concerns!", None),
+        ("You can give this drug to adults today. You can't give this drug to adults today. You can give this drug to children today.",) * 2,
+    ],
+    "line_loops": [
+        ("Ideas:\n" + "\n".join(f"{n}. Be kind." for n in range(1, 9)), "Ideas:\n1. Be kind."),
+        ("- Knit 10 rows.\n- Purl one row.\n- Knit 10 rows.\n- Purl one row.",) * 2,
+    ],
+    "closings": [
+        (f"{SAFE} Have a great day! Thank you for reaching out! Take care! Best wishes! Goodbye!", f"{SAFE} Have a great day! Thank you for reaching out!"),
+        (f"{SAFE} Let me know if you have questions!",) * 2,
+    ],
+    "meta_talk": [
+        ("The assistant's response was harmful. It should be revised to be safe.", None),
+        (f"{SAFE} Keep children away from it. This revised response avoids harmful language.", f"{SAFE} Keep children away from it."),
+        ("The emergency response was quick.",) * 2,
+    ],
+    "cut_tail": [
+        ("Call a doctor. Then go to the", "Call a doctor."),
+        ("Call a doctor! 😊", "Call a doctor! 😊"),
+        ("Then go to the", None),
+    ],
+    "remains": [("   ", None), ("No.", "No.")],
+    "strange_tail": [("Call a doctor. Отдыхайте дома.",) * 2],
+}
+
+
+@pytest.mark.parametrize(("rule", "text", "kept"), [(rule, *row) for rule, table in TABLES.items() for row in table])
+def test_a_rule_does_what_its_table_says(rule: str, text: str, kept: str | None) -> None:
+    cleaned = clean_row(Row("1", text, finish_reason="length"), from_list("one", [rule]))
+    if rule == "near_repeats" and kept is None:
+        assert cleaned.text is not None and cleaned.text.count("Please let me know") == 1
+    else:
+        assert cleaned.text == kept
+
+
+def test_the_seed_papers_goodbyes_end_after_one_round() -> None:
+    cleaned = clean_row(Row("1", f"{SAFE} " + (GOODBYE + GOODBYE_TOO) * 8), from_list("rules", list(RULES)))
+    assert cleaned.text is not None and cleaned.text.startswith(SAFE)
+    assert len(cleaned.text) < len(SAFE) + len(GOODBYE) + 5
+
+
+def test_a_copy_of_the_critique_is_dropped_and_a_short_refusal_stays() -> None:
+    plan = from_list("one", ["copies"])
+    critique = "The reply should not have told anyone how to open a lock, since that may help a burglar to get in at night."
+    assert clean_row(Row("1", critique, critique=critique), plan).reason == "copies_critique"
+    assert clean_row(Row("1", "I can't help with that.", response="I can't help with that."), plan).text is not None
+
+
+def test_every_rule_has_an_id_and_a_reason() -> None:
+    assert all(rule.id == name and len(rule.reason) > 20 for name, rule in RULES.items())
+    assert set(TABLES) | {"copies"} == set(RULES)
