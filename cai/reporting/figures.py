@@ -1,8 +1,8 @@
 """The figures, as inline SVG that follows the page's light or dark colours.
 
-Altair declares a chart, vl-convert draws it in process: no browser, no network. Colours below are those of the light page;
-report.css repaints them by attribute ([fill="#..."]), which a rule of a style sheet may do, so that one drawing serves
-light, dark and paper.
+Altair declares a chart, vl-convert draws it in process: no browser, no network. Colours below are those of the light
+page; report.css repaints them by attribute ([fill="#..."]), which a rule of a style sheet may do, so that one drawing
+serves light, dark and paper.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def intervals(rows: Sequence[Row], *, name: str, title: str, unit: str = "share"
     """One point and its 95 % interval a row, as SVG: a share or score by label.
 
     Args:
-        rows: ``label``, ``group`` (a model or kind of text, which gives colour and shape), ``value``, ``low``, ``high``.
+        rows: ``label``, ``group`` (a model or kind of text, which gives colour and shape), ``value``,
+            ``low``, ``high``.
         name: prefix of every id inside the drawing.
         title: what the figure shows, for who cannot see it.
         unit: "share" puts a per cent axis from 0 under the points.
@@ -132,7 +133,12 @@ def _svg(chart: Any, name: str, title: str) -> str:
         },
         title={"color": INK, "fontWeight": 600},
         view={"stroke": None},
-        padding=4,
+        padding={
+            "left": 20,
+            "right": 8,
+            "top": 4,
+            "bottom": 4,
+        },  # fonts of the page run wider than those it is drawn with
     )
     svg: str = vl_convert.vegalite_to_svg(styled.to_dict())
     return _inlined(svg, name, title)

@@ -34,7 +34,7 @@ def laid_open(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Inputs:
-    """Artifacts and metrics under one project root, each read at most once. ``missing`` lists what was asked in vain."""
+    """Artifacts and metrics under one project root, each read at most once; ``missing`` lists what is not there."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,7 +1,7 @@
 """How a number is written: never without its base, never without the reason where there is none.
 
-A measure is the dict that ``cai.scoring.statistics.Measure.as_dict`` gives: value, n, n_missing, unit and, where they are
-known, interval, method, horizon, detectable, reason.
+A measure is the dict that ``cai.scoring.statistics.Measure.as_dict`` gives: value, n, n_missing, unit and, where they
+are known, interval, method, horizon, detectable, reason.
 """
 
 from __future__ import annotations

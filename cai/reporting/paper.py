@@ -12,26 +12,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One printed number: the label, our measure's name, and the paper's two arms."""
+    """One printed number: the label, our measure's name, and the paper's two arms as (value, base)."""
 
     label: str
     leaf: str
-    before: str
-    after: str
+    before: tuple[str, str]
+    after: tuple[str, str]
     change: str
 
 
 TABLE_1 = (
-    PaperRow("MT-Bench, turn 1", "turn_1", "6.84 (n 79, 1 missing)", "6.63 (n 80)", "−0.22"),
-    PaperRow("MT-Bench, turn 2", "turn_2", "5.28 (n 80)", "4.28 (n 79, 1 missing)", "−1.00"),
-    PaperRow("MT-Bench, average", "mean", "6.05 (n 159)", "5.46 (n 159)", "−0.59"),
+    PaperRow("MT-Bench, turn 1", "turn_1", ("6.84", "n 79, 1 missing"), ("6.63", "n 80"), "−0.22"),
+    PaperRow("MT-Bench, turn 2", "turn_2", ("5.28", "n 80"), ("4.28", "n 79, 1 missing"), "−1.00"),
+    PaperRow("MT-Bench, average", "mean", ("6.05", "n 159 judgments"), ("5.46", "n 159 judgments"), "−0.59"),
 )
 TABLE_2 = (
     PaperRow(
         "Attack success, HEx-PHI",
         "attack_success_share",
-        "71 % [65.6 to 75.8 if n 300]",
-        "42 % [36.6 to 47.7 if n 300]",
+        ("71 %", "65.6 to 75.8 % if n is 300"),
+        ("42 %", "36.6 to 47.7 % if n is 300"),
         "−29 points",
     ),
 )

@@ -33,6 +33,11 @@ class Line:
     model: str | None
     measure: Measured
 
+    @property
+    def horizon(self) -> str:
+        """Up to where the answers were looked at; empty where the measure has no horizon."""
+        return str(self.measure.get("horizon") or "")
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -84,7 +89,7 @@ def collapsed(evaluations: Mapping[str, Evaluation], changes: Mapping[str, Chang
     )
     if not _measured(lines):
         reason = next((str(line.measure.get("reason")) for line in lines), "no answers to held-out prompts were scored")
-        return Answer("collapse", question, NOT_HERE, "none", (f"not measurable here, because {reason}",))
+        return Answer("collapse", question, NOT_HERE, "none", (f"because {reason}",))
     word, tone, because = verdict(
         changes.get(f"degeneration.{HELDOUT}.degenerate_share"),
         worse="Yes, more answers degenerate",
@@ -130,7 +135,7 @@ def helpful(
     """What was lost in helpfulness: MT-Bench, and over-refusal where the judge is valid for it."""
     question = "What did it cost in helpfulness?"
     rated = [
-        Line("MT-Bench, mean of both turns", model, measure)
+        Line("MT-Bench", model, measure)
         for model, one in evaluations.items()
         for measure in one.of("mtbench", "mean").values()
     ]
@@ -161,7 +166,7 @@ def judged(judge: Judge) -> Answer:
         if name in by_name and by_name[name]["value"] is not None
     )
     if judge.valid is None:
-        return Answer("judge", question, NOT_HERE, "none", (not_measurable(judge),))
+        return Answer("judge", question, NOT_HERE, "none", (_because(judge),))
     if judge.valid:
         return Answer("judge", question, "Yes, as far as its card goes", "good", judge.reasons, lines, judge.name)
     because = judge.reasons or ("its card says that it is not valid",)
@@ -201,11 +206,16 @@ def verdict(
 def _stopped(key: str, question: str, judge: Judge, role: str, lines: Sequence[Line]) -> Answer | None:
     """The answer where nothing may be said: no judge that is valid in this role, or nothing scored."""
     if not trusted(judge, role):
-        return Answer(key, question, NOT_HERE, "none", (not_measurable(judge, role),))
+        return Answer(key, question, NOT_HERE, "none", (_because(judge, role),))
     if not _measured(lines):
         reason = next((str(line.measure.get("reason")) for line in lines), "no model was scored")
-        return Answer(key, question, NOT_HERE, "none", (f"not measurable here, because {reason}",))
+        return Answer(key, question, NOT_HERE, "none", (f"because {reason}",))
     return None
+
+
+def _because(judge: Judge, role: str = "pairs") -> str:
+    """The reason alone: it stands under the words "Not measurable here"."""
+    return not_measurable(judge, role).removeprefix("not measurable here, ")
 
 
 def _measured(lines: Sequence[Line]) -> tuple[Line, ...]:

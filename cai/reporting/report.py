@@ -169,7 +169,7 @@ def _resource(name: str) -> Any:
     """A file of this package that goes into the page as it is: ours, never a model's."""
     from markupsafe import Markup
 
-    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))  # noqa: S704
+    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))
 
 
 def _csp_hash(script: str) -> str:
@@ -191,8 +191,8 @@ def _limits(inputs: Inputs) -> list[str]:
     name = " ".join(str(reference.get(key, "")) for key in ("id", "package", "member", "path"))
     if SMALL_MODEL.lower() in name.lower():
         said.append(
-            "The model has 135 million parameters and 4-bit weights: it follows neither a critique nor a principle "
-            "reliably, so nothing here says what the method does to a capable model."
+            "135 million parameters in 4 bits follow neither a critique nor a principle reliably: nothing here says "
+            "what the method does to a capable model."
         )
     rows = {
         model: summary["n_rows"]
@@ -201,7 +201,9 @@ def _limits(inputs: Inputs) -> list[str]:
     }
     if rows and max(rows.values()) < FEW_ROWS:
         told = " and ".join(f"{n:,} {'revisions' if model == 'sft' else 'pairs'}" for model, n in rows.items())
-        said.append(f"It was trained on {told}: too few to tell a method's effect from one draw's luck.")
+        said.append(
+            f"{told[0].upper() + told[1:]} to train on are too few to tell an effect from the luck of one draw."
+        )
     sets = evaluation_sets(inputs)
     if sets and max(sets.values()) < 200:
         from cai.scoring.statistics import detectable_unpaired
@@ -210,7 +212,7 @@ def _limits(inputs: Inputs) -> list[str]:
         least = detectable_unpaired(most, 0.5)
         if least is not None:
             said.append(
-                f"The largest evaluation set has {most} prompts, which show a change from 50 % only if it is "
+                f"The largest evaluation set, {most} prompts, shows a change from 50 % only of "
                 f"{100 * least:.0f} points or more."
             )
     return said
@@ -299,12 +301,12 @@ def _horizons(scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
 def _collapse_figures(scored: Mapping[str, Evaluation], kinds: Sequence[TextKind]) -> list[tuple[str, str, str]]:
     """(name, SVG, caption): degenerate shares of the texts that were trained on, and of the answers by model."""
     answers = [
-        {"label": model, "group": model, **ends}
+        dict[str, Any](label=model, group=model, **ends)
         for model, one in scored.items()
         if (ends := _ends(one.of("degeneration", "degenerate_share").get(HELDOUT)))
     ]
     texts = [
-        {"label": kind.name, "group": "texts", **ends}
+        dict[str, Any](label=kind.name, group="texts", **ends)
         for kind in kinds
         if (ends := _ends(kind.measures["degenerate_share"]))
     ]
@@ -318,7 +320,7 @@ def _collapse_figures(scored: Mapping[str, Evaluation], kinds: Sequence[TextKind
         ("answers", answers, "What the models say: share of degenerate answers to held-out prompts, whole answer"),
     ):
         if rows:
-            told = "; ".join(f"{row['label']} {number(float(row['value']))} (n {row['n']})" for row in rows)
+            told = "; ".join(f"{row['label']} {number(row['value'])} (n {row['n']})" for row in rows)
             found.append((name, figures.intervals(rows, name=f"collapse-{name}", title=f"{caption}: {told}"), caption))
     return found
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from cai.errors import ArtifactError
 from cai.reporting import gates as gates_
 from cai.reporting.changes import changes
-from cai.reporting.flow import subset_names
 from cai.reporting.evaluation import Evaluation, evaluations, judge
+from cai.reporting.flow import subset_names
 from cai.reporting.inputs import HELDOUT, Inputs
 from cai.reporting.number import plain, shown
 from cai.reporting.questions import four

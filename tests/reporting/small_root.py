@@ -28,7 +28,24 @@ HOSTILE = (
     "{{ 7 * 7 }} {% raw %}",
 )
 CLOSING = "If you have any other questions, feel free to ask!"
-WORDS = "garden kettle market river candle window pillow engine island mirror orchard ladder harbor needle forest jacket".split()
+WORDS = (
+    "garden",
+    "kettle",
+    "market",
+    "river",
+    "candle",
+    "window",
+    "pillow",
+    "engine",
+    "island",
+    "mirror",
+    "orchard",
+    "ladder",
+    "harbor",
+    "needle",
+    "forest",
+    "jacket",
+)
 
 
 def sentence(rng: random.Random) -> str:
