@@ -35,6 +35,14 @@ PARENTS = (
 )
 # Each screen lets through every text that its predicate could flag.
 _MAYBE_EMOJI = r"[^\x00-\x7F]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
+_MAYBE_PREAMBLE = (
+    r"(?is)(?:revis|writ|wrote|phras|reword|rework|reformul|toned"
+    r"|(?:updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned|more |less |friendly"
+    r"|appropriate|harmless|respectful|neutral|polite|ethical).{0,60}?(?:version|response|reply|answer|statement|message|attempt)"
+    r"|(?:version|response|reply) (?:of|that|with)"
+    r"|überarb|verbess|umform|révis|reescr|riscr|rivedu|исправ|перепис|перефор|улучш|修|改|重写|書き直).*?[:：\n]"
+)
+_HEAD_CHARS = 440  # a preamble stands at the head
 _MAYBE_TAG = r"[<\[#:：]"
 
 
@@ -73,9 +81,9 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         (pl.col("cut") & (pl.col("finish_reason") != "length")).fill_null(True).alias("wrongly_cut"),
         (text == pl.col("response").str.strip_chars()).fill_null(False).alias("copies_response"),
         (text == pl.col("critique").str.strip_chars()).fill_null(False).alias("copies_critique"),
-        _flagged(texts, texts.str.contains(_MAYBE_EMOJI), flags.emoji_run, "emoji_run"),
-        _flagged(texts, texts.str.contains(_MAYBE_TAG), flags.has_role_tag, "role_tag"),
-        _flagged(texts, texts.is_not_null(), flags.has_preamble, "preamble"),
+        _flagged(texts, maybe_emoji(texts), flags.emoji_run, "emoji_run"),
+        _flagged(texts, maybe_tag(texts), flags.has_role_tag, "role_tag"),
+        _flagged(texts, maybe_preamble(texts), flags.has_preamble, "preamble"),
         _most_often(texts, flags.max_sentence_count_outside_protected),
         near_repeats(texts).alias("near_repeat"),
         meta_talk("revision").alias("meta_talk"),
@@ -83,6 +91,21 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         hashed("revision").alias("text_hash"),
         final_sentence("revision"),
     )
+
+
+def maybe_preamble(texts: pl.Series) -> pl.Series:
+    """Whether a text's head could be a preamble; false only where it surely is none."""
+    return texts.str.strip_chars_start().str.slice(0, _HEAD_CHARS).str.contains(_MAYBE_PREAMBLE)
+
+
+def maybe_emoji(texts: pl.Series) -> pl.Series:
+    """Whether a text could hold emoji or emoticons; false only where it surely holds none."""
+    return texts.str.contains(_MAYBE_EMOJI)
+
+
+def maybe_tag(texts: pl.Series) -> pl.Series:
+    """Whether a text could hold a role tag; false only where it surely holds none."""
+    return texts.str.contains(_MAYBE_TAG)
 
 
 def _flagged(texts: pl.Series, maybe: pl.Series, flag: Callable[[str], object], name: str) -> pl.Series:

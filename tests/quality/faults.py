@@ -222,7 +222,7 @@ PROMPT_CASES: list[Case] = [
     ("prompts", "an evaluation prompt", said(0, lambda row: "compose for an evaluation APPLE attic desert 0!"), {"evaluation_similarity"}),
     ("prompts", "a cluster in two splits", every("prompts", cluster_id=lambda row: "c" if row["cluster_id"] in ("c015", "c016") else row["cluster_id"]), {"n_in_straying_clusters"}),
     *(
-        ("prompts", f"no {split}", every("prompts", split=lambda row, gone=split: {gone: other}.get(row["split"], row["split"])), {f"n_{split}"})
+        ("prompts", f"no {split}", every("prompts", split=lambda row, gone=split, into=other: {gone: into}.get(row["split"], row["split"])), {f"n_{split}"})
         for split, other in (("sft_train", "sft_test"), ("sft_test", "sft_train"), ("pref_train", "pref_test"), ("pref_test", "pref_train"), ("heldout", "pref_train"))
     ),
     ("prompts", "one cluster", every("prompts", cluster_id=lambda row: row["split"]), {"cluster_share"}),
@@ -255,7 +255,7 @@ EVALUATION_CASES: list[Case] = [
     ("evaluation_prompts", "no set", edit("evaluation_prompts", 20, set=" "), {"no_set"}),
     ("evaluation_prompts", "no item", edit("evaluation_prompts", 0, item_id=" "), {"no_item"}),
     ("evaluation_prompts", "an item twice", edit("evaluation_prompts", 1, item_id="0"), {"n_same_item"}),
-    ("evaluation_prompts", "a prompt twice", edit("evaluation_prompts", 21, turns_text=["Compose for an evaluation island jacket", ]), set()),
+    ("evaluation_prompts", "a prompt twice", edit("evaluation_prompts", 21, turns_text=["Compose for an evaluation engine garage pillow 20"]), {"n_same_prompt"}),
     ("evaluation_prompts", "no turn", edit("evaluation_prompts", 20, turns_text=[]), {"no_turn"}),
     ("evaluation_prompts", "a blank turn", edit("evaluation_prompts", 0, turns_text=["Compose something", "  "]), {"blank_turn"}),
     ("evaluation_prompts", "an endless turn", edit("evaluation_prompts", 20, turns_text=["x" * 2001]), {"n_chars"}),
@@ -372,12 +372,12 @@ CLEANED_CASES: list[Case] = [
     ("cleaned", "a template token", _clean_text("Gladly, let us consider it.<|im_end|>"), {"role_tag"}),
     ("cleaned", "a preamble", _clean_text("Here's a revised version:\n\nGladly, let us consider it."), {"preamble"}),
     ("cleaned", "a sentence three times", _clean_text("We can look at it. It is fine. We can look at it. So it is. We can look at it."), {"n_same_sentence"}),
-    ("cleaned", "most dropped", both(without("cleaned", lambda row: row["prompt_id"] > "6"), lambda made: made.update(dropped=pl.concat([made["dropped"], made["revisions"].join(made["cleaned"], on=["prompt_id", "round"], how="anti").join(made["dropped"], on=["prompt_id", "round"], how="anti").select("prompt_id", "round", pl.lit("r").alias("reason"), pl.lit("r").alias("rule"), "revision")]))), {"kept_share"}),
+    ("cleaned", "most dropped", both(lambda made: made.update(cleaned=made["cleaned"].head(17)), lambda made: made.update(dropped=pl.concat([made["dropped"], made["revisions"].join(made["cleaned"], on=["prompt_id", "round"], how="anti").join(made["dropped"], on=["prompt_id", "round"], how="anti").select("prompt_id", "round", pl.lit("r").alias("reason"), pl.lit("r").alias("rule"), "revision")]))), {"kept_share"}),
     ("cleaned", "near repeats", every("cleaned", revision=lambda row: f"You may always ask me this. You may always ask me that. You may always ask me more. {row['revision']}"), {"near_repeat_share"}),
     ("cleaned", "meta talk", every("cleaned", revision=lambda row: f"Well, the assistant's response was fine. {row['revision']}"), {"meta_talk_share"}),
     ("cleaned", "cut tails", every("cleaned", revision=lambda row: f"{row['revision']} And also {row['prompt_id']} the"), {"unfinished_share"}),
     ("cleaned", "one text for all", every("cleaned", revision="I am sorry, I will not."), {"same_text_share", "shared_closing_share", "distinct_closings_share"}),
-    ("cleaned", "one closing for half", edit("cleaned", _half, revision=lambda row: f"{row['revision']} Stay safe out there."), {"shared_closing_share"}),
+    ("cleaned", "one closing for half", edit("cleaned", lambda row: int(row["prompt_id"][-1], 16) < 7, revision=lambda row: f"{row['revision']} Stay safe out there."), {"shared_closing_share"}),
     ("cleaned", "few closings", every("cleaned", revision=lambda row: f"{row['revision']} Bye, number {'abcdef'[int(row['prompt_id'][-1], 16) % 6]}."), {"distinct_closings_share"}),
 ]  # fmt: skip
 
@@ -556,7 +556,7 @@ PREFERENCE_CASES: list[Case] = [
 ]  # fmt: skip
 
 EXCLUDED_CASES: list[Case] = [
-    ("excluded", "more than verdicts", lambda made: made.update(excluded=pl.concat([made["excluded"]] * 40)), {COUNT, "prompt_id", "excluded_share"}),
+    ("excluded", "more than verdicts", lambda made: made.update(excluded=pl.concat([made["excluded"]] * 40).sort("prompt_id")), {COUNT, "prompt_id", "excluded_share"}),
     ("excluded", "a row twice", twice("excluded"), {"prompt_id"}),
     ("excluded", "not sorted", backwards("excluded"), {"n_unsorted"}),
     ("excluded", "an unknown pair", both(lambda made: made.update(verdicts=made["verdicts"].filter(pl.col("prompt_id") != made["excluded"]["prompt_id"][0]))), {"unknown"}),

@@ -100,7 +100,7 @@ def tables() -> Tables:
                 "category": "writing",
                 "temperature": 0.7,
                 "turns_text": [_phrase(n, "Compose for an evaluation")] + ([_phrase(n, "Now shorten it")] if n < 12 else []),
-                "reference": None,
+                "reference": ["A reference"] if n % 3 == 0 else None,
             }
             for n in range(24)
         ]
@@ -117,7 +117,7 @@ def tables() -> Tables:
         text = row["response"]
         for round_ in range(1, ROUNDS + 1):
             critique = f"The draft {n} of round {round_} sounds harsh about {NAMES[n % 16]}."
-            revision = f"Gladly, {_phrase(n, 'consider')} in round {round_}. {_phrase(n, 'Wishing you well with')}."
+            revision = f"Gladly, {_phrase(n, 'consider')} in round {round_}. {_phrase(n, 'Wishing you well with')} {round_}."
             head = {"prompt_id": row["prompt_id"], "round": round_, "principle_id": f"p{(n + round_) % 4}"}
             critiques.append({**head, "critique": critique, **_written()})
             revisions.append(

@@ -1,0 +1,269 @@
+"""What a gate writes, says and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from cai.errors import ArtifactError, GateFailed, ParamsError
+from cai.quality import gate
+from cai.quality.bounds import wilson
+from cai.quality.checks import Check
+from cai.quality.validation import validate
+from tests.quality import healthy
+from tests.quality.faults import LOOP, edit, every
+from tests.quality.thresholds import THRESHOLDS
+
+ROOT = Path(__file__).parents[2]
+
+
+def thresholds(artifact: str, **changes: Any) -> Any:
+    return gate.thresholds_type(artifact).model_validate({**THRESHOLDS[gate.block_name(artifact)], **changes})
+
+
+@pytest.fixture()
+def made(tmp_path: Path) -> healthy.Tables:
+    return healthy.tables()
+
+
+def cleaned(root: Path, made: healthy.Tables, mode: gate.Mode = "enforce", **changes: Any) -> gate.GateResult:
+    healthy.write(root, {name: made[name] for name in ("cleaned", "dropped", "revisions")})
+    return gate.run_gate("cleaned", root, thresholds("cleaned", **changes), mode)
+
+
+def content(root: Path, artifact: str = "cleaned") -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((root / f"metrics/gates/{artifact}.json").read_text())
+    return loaded
+
+
+EMOJI = "Gladly, let us consider the forbidden zeppelin. 😀😀😀😀😀😀"
+
+
+def test_the_stamp_is_the_hash_of_the_artifact_and_nothing_else(tmp_path: Path, made: healthy.Tables) -> None:
+    cleaned(tmp_path, made)
+    digest = hashlib.sha256((tmp_path / "data/supervised/cleaned.parquet").read_bytes()).hexdigest()
+    assert (tmp_path / "data/gates/cleaned.pass").read_text() == f"{digest}\n"
+
+
+def test_a_changed_threshold_leaves_the_stamp_as_it_is(tmp_path: Path, made: healthy.Tables) -> None:
+    cleaned(tmp_path, made)
+    before = (tmp_path / "data/gates/cleaned.pass").read_bytes()
+    cleaned(tmp_path, made, max_meta_talk_share=0.21)
+    assert (tmp_path / "data/gates/cleaned.pass").read_bytes() == before
+
+
+def test_the_same_artifact_gives_the_same_bytes(tmp_path: Path, made: healthy.Tables) -> None:
+    for folder in ("one", "two"):
+        cleaned(tmp_path / folder, made)
+    for name in ("metrics/gates/cleaned.json", "metrics/gates/pages/cleaned.html", "data/gates/cleaned.pass"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_n_failed_is_the_only_number_that_dvc_sees(tmp_path: Path, made: healthy.Tables) -> None:
+    cleaned(tmp_path, made)
+    found = content(tmp_path)
+    assert [name for name, value in found.items() if not isinstance(value, list)] == ["n_failed"]
+    assert {
+        "expectation", "kind", "column", "observed", "threshold", "n", "n_bad", "worst_ids", "passed", "words"
+    } <= set(found["detail"][0])  # fmt: skip
+
+
+def test_a_failure_names_everything_a_reader_needs_and_leaves_no_stamp(tmp_path: Path, made: healthy.Tables) -> None:
+    cleaned(tmp_path, made)
+    bad = [made["cleaned"]["prompt_id"][place] for place in range(12)]
+    edit("cleaned", lambda row: row["prompt_id"] in bad, revision=lambda row: f"{row['revision']} {EMOJI}")(made)
+    with pytest.raises(GateFailed) as caught:
+        cleaned(tmp_path, made)
+    told = str(caught.value)
+    n_bad = made["cleaned"].filter(pl.col("prompt_id").is_in(bad)).height
+    for part in (
+        "gate cleaned",
+        "1 of 28 expectations failed",
+        "no text holds a run of emoji",
+        "expect_column_values_to_be_in_set emoji_run",
+        f"observed {n_bad}; threshold 0; {n_bad} of {made['cleaned'].height} rows",
+        "next: open metrics/gates/pages/cleaned.html",
+    ):
+        assert part in told
+    worst = told.split("worst: ")[1].splitlines()[0].split()
+    assert len(worst) == 10 and worst[0] == f"{bad[0]}/{made['cleaned']['round'][0]}"
+    assert not (tmp_path / "data/gates/cleaned.pass").exists()
+    assert content(tmp_path)["n_failed"] == 1
+
+
+def test_report_mode_records_the_failure_and_stamps(tmp_path: Path, made: healthy.Tables) -> None:
+    edit("cleaned", 0, revision=EMOJI)(made)
+    result = cleaned(tmp_path, made, "report")
+    assert result.n_failed == 1 and not result.passed
+    assert content(tmp_path)["n_failed"] == 1
+    assert (tmp_path / "data/gates/cleaned.pass").exists()
+
+
+def test_emoji_tails_in_two_percent_of_rows_fail(tmp_path: Path, made: healthy.Tables) -> None:
+    edit("cleaned", 0, revision=EMOJI)(made)
+    assert cleaned(tmp_path, made, "report").n_failed == 1
+
+
+def test_no_text_of_the_artifact_is_written_or_said(tmp_path: Path, made: healthy.Tables) -> None:
+    every("cleaned", revision=lambda row: f"{EMOJI} {LOOP * 3} Zeppelin {row['prompt_id']} is nigh")(made)
+    with pytest.raises(GateFailed) as caught:
+        cleaned(tmp_path, made)
+    pages = (tmp_path / "metrics/gates/pages/cleaned.html").read_text()
+    metrics = (tmp_path / "metrics/gates/cleaned.json").read_text()
+    for text in (str(caught.value), pages, metrics):
+        assert "zeppelin" not in text.lower() and "same thing" not in text
+
+
+def test_the_page_needs_no_network(tmp_path: Path, made: healthy.Tables) -> None:
+    cleaned(tmp_path, made)
+    text = (tmp_path / "metrics/gates/pages/cleaned.html").read_text()
+    assert "http" not in text and "<script" not in text and "Gate cleaned: passed" in text
+    assert text.count("<tr class=") == 28
+
+
+def test_a_truncated_file_is_told_as_such_and_removes_the_old_verdict(tmp_path: Path, made: healthy.Tables) -> None:
+    cleaned(tmp_path, made)
+    path = tmp_path / "data/supervised/cleaned.parquet"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ArtifactError, match="not a readable Parquet file.*dvc repro clean"):
+        gate.run_gate("cleaned", tmp_path, thresholds("cleaned"), "report")
+    assert not (tmp_path / "data/gates/cleaned.pass").exists()
+    assert not (tmp_path / "metrics/gates/cleaned.json").exists()
+
+
+def test_damage_inside_the_file_is_told_as_such(tmp_path: Path, made: healthy.Tables) -> None:
+    cleaned(tmp_path, made)
+    path = tmp_path / "data/supervised/cleaned.parquet"
+    blob = bytearray(path.read_bytes())
+    blob[4 : len(blob) // 2] = b"\xff" * (len(blob) // 2 - 4)
+    path.write_bytes(bytes(blob))
+    with pytest.raises(ArtifactError, match="not a readable Parquet file"):
+        gate.run_gate("cleaned", tmp_path, thresholds("cleaned"), "enforce")
+
+
+@pytest.mark.parametrize("missing", ["cleaned", "revisions"])
+def test_a_missing_artifact_or_parent_is_told_as_such(missing: str, tmp_path: Path, made: healthy.Tables) -> None:
+    healthy.write(tmp_path, {name: made[name] for name in ("cleaned", "dropped", "revisions") if name != missing})
+    with pytest.raises(ArtifactError, match=f"{missing}.parquet: no such artifact"):
+        gate.run_gate("cleaned", tmp_path, thresholds("cleaned"), "enforce")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]"])
+def test_a_broken_training_summary_is_told_as_such(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics/training_sft.json"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(ArtifactError, match="training_sft.json: not"):
+        gate.run_gate("training_sft", tmp_path, thresholds("training_sft"), "enforce")
+
+
+def test_an_exception_inside_a_metric_is_a_failure_with_its_message(
+    tmp_path: Path, made: healthy.Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = gate.suite_of("cleaned")
+    real = suite.expectations
+    broken = Check("ExpectColumnValuesToBeBetween", {"column": "absent", "max_value": 1}, "invariant", "rows", "broken")
+    textual = Check("ExpectColumnMaxToBeBetween", {"column": "split_of_text", "max_value": 1}, "invariant", "rows", "text")
+    monkeypatch.setattr(suite, "expectations", lambda *args: [*real(*args), broken, textual])
+    slim = suite.slim
+    monkeypatch.setattr(suite, "slim", lambda *args: slim(*args).with_columns(pl.lit("a").alias("split_of_text")))
+    with pytest.raises(GateFailed, match='(?s)2 of 30 .*column "absent" in BatchData does not exist'):
+        cleaned(tmp_path, made)
+    errors = [entry["error"] for entry in content(tmp_path)["detail"] if entry["error"]]
+    assert len(errors) == 2 and all(errors)
+
+
+def test_an_exception_in_a_suite_is_a_failure_with_its_message(
+    tmp_path: Path, made: healthy.Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(frame: pl.DataFrame, parents: object) -> pl.DataFrame:
+        return frame.select("no_such_column")
+
+    monkeypatch.setattr(gate.suite_of("cleaned"), "slim", broken)
+    with pytest.raises(GateFailed, match="(?s)could not be checked.*ColumnNotFoundError.*no_such_column"):
+        cleaned(tmp_path, made)
+
+
+def test_a_text_in_an_exception_is_not_passed_on(
+    tmp_path: Path, made: healthy.Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(frame: pl.DataFrame, parents: object) -> pl.DataFrame:
+        raise ValueError("cannot read 'forbidden zeppelin'")
+
+    monkeypatch.setattr(gate.suite_of("cleaned"), "slim", broken)
+    with pytest.raises(GateFailed) as caught:
+        cleaned(tmp_path, made)
+    assert "ValueError" in str(caught.value) and "zeppelin" not in str(caught.value)
+
+
+def test_values_that_great_expectations_would_skip_fail() -> None:
+    check = Check("ExpectColumnValuesToBeInSet", {"column": "x", "value_set": [0.0]}, "invariant", "rows", "x is 0")
+    for value in (None, float("nan")):
+        frame = pl.DataFrame({"x": [0.0, value]}, schema={"x": pl.Float64})
+        outcome = validate({"rows": frame}, [check])[0]
+        assert not outcome.passed and outcome.bad == (1,) and "1 of 2" in str(outcome.error)
+
+
+def test_a_warning_is_shown_and_does_not_fail(tmp_path: Path, made: healthy.Tables) -> None:
+    every("verdicts", label_mass_first=0.01)(made)
+    healthy.write(tmp_path, {name: made[name] for name in ("samples", "verdicts")})
+    result = gate.run_gate("verdicts", tmp_path, thresholds("verdicts", judge_quality="warn"), "enforce")
+    assert (result.n_failed, result.n_warnings) == (0, 1)
+    entry = next(entry for entry in result.detail if entry["passed"] is False)
+    assert entry["column"] == "low_label_mass_share" and "this judge is not valid" in entry["words"]
+    with pytest.raises(GateFailed):
+        gate.run_gate("verdicts", tmp_path, thresholds("verdicts"), "enforce")
+
+
+def test_a_share_over_its_threshold_passes_while_its_bound_does_not(tmp_path: Path, made: healthy.Tables) -> None:
+    n = made["cleaned"].height
+    edit("cleaned", lambda row: row["prompt_id"] == made["cleaned"]["prompt_id"][0], revision="The assistant's response.")(made)
+    two = made["cleaned"].filter(pl.col("revision") == "The assistant's response.").height
+    result = cleaned(tmp_path, made, max_meta_talk_share=0.03, min_distinct_closings_share=0.0)
+    entry = next(entry for entry in result.detail if entry["column"] == "meta_talk_share")
+    assert entry["observed"] == pytest.approx(two / n, abs=1e-6) and entry["observed"] > 0.03
+    assert entry["bound"] == pytest.approx(wilson(two, n)[0], abs=1e-6)
+    assert entry["passed"] and (entry["n"], entry["n_bad"]) == (n, two)
+
+
+def test_critique_that_is_disabled_passes(tmp_path: Path, made: healthy.Tables) -> None:
+    every("critiques", critique=None, finish_reason="error", error="disabled", completion_tokens=None)(made)
+    healthy.write(tmp_path, {name: made[name] for name in ("critiques", "responses")})
+    assert gate.run_gate("critiques", tmp_path, thresholds("critiques"), "enforce").passed
+
+
+def test_a_table_that_spans_slices_is_checked_as_one(
+    tmp_path: Path, made: healthy.Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "ROW_GROUP", 7)
+    whole = cleaned(tmp_path, made)
+    monkeypatch.undo()
+    assert whole.detail == cleaned(tmp_path, made).detail
+
+
+def test_an_unknown_artifact_is_refused() -> None:
+    with pytest.raises(ParamsError, match="no suite for this artifact; got weather"):
+        gate.suite_of("weather")
+
+
+@pytest.mark.parametrize("change", [{"max_meta_talk_share": 1.5}, {"min_rows": "8"}, {"unheard_of": 1}])
+def test_thresholds_are_strict(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        thresholds("cleaned", **change)
+
+
+def test_thresholds_are_read_without_great_expectations_and_a_gate_imports_its_own_suite_alone() -> None:
+    code = (
+        "import sys; from cai.quality import gate; gate.thresholds_type('dropped');"
+        "print('great_expectations' in sys.modules, [name for name in gate.SUITES if f'cai.quality.{name}' in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False ['dropped']"
