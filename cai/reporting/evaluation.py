@@ -61,6 +61,7 @@ def evaluations(inputs: Inputs) -> dict[str, Evaluation]:
         content = inputs.json(f"metrics/eval/{model}.detail.json", stage)
         if content is None:
             continue
+        content = laid_open(content)
         outcomes = _outcomes(inputs, f"metrics/eval/{model}.outcomes.csv", stage)
         found[model] = Evaluation(model, dict(measures_in(content)), content, outcomes)
     return found

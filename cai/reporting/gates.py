@@ -25,7 +25,10 @@ ORDER = (
     "preferences",
     "excluded",
     "training_dpo",
-    "answers",
+    "answers_base",
+    "answers_instruct",
+    "answers_sft",
+    "answers_dpo",
 )
 # The first model that was trained on the artifact, or on what was made of it; those after it stand on that one.
 FIRST_TRAINED = {

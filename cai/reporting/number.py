@@ -101,7 +101,8 @@ def plain(value: Any) -> str:
         least, most = value
         return f"\u2265 {plain(least)}" if most is None else f"\u2264 {plain(most)}"
     if isinstance(value, list):
-        return (" to " if len(value) == 2 else ", ").join(plain(part) for part in value)
+        is_range = len(value) == 2 and all(isinstance(part, (int, float)) for part in value)
+        return (" to " if is_range else ", ").join(plain(part) for part in value)
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

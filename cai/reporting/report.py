@@ -108,6 +108,7 @@ def build(root: Path) -> str:
             by_set=_sets_degeneration(scored),
             cross=_cross_tables(scored),
             cleaning=cleaning(inputs),
+            variant=laid_open(inputs.json("metrics/clean.json", "clean") or {}).get("variant"),
             examples=shown_examples,
             example_counts=counts,
             manifests=_manifests(inputs),

@@ -173,6 +173,11 @@ def _supervised(root: Path, rng: random.Random, ids: list[str]) -> None:
         (EDITS, edits),
     ):
         table.write(table.frame(rows), root)
+    _cleaning_metrics(root)
+
+
+def _cleaning_metrics(root: Path) -> None:
+    write(root, "metrics/clean.json", {"kept_share": 0.87, "detail": [{"variant": "rules"}]})
 
 
 def _edit(id_: str, step: int, rule: str, start: int, end: int, removed: str, inserted: str) -> dict[str, object]:
@@ -314,7 +319,7 @@ def _evaluation(root: Path, rng: random.Random, heldout: list[str], valid: bool)
             replies="logprobs",
         )
         write(root, f"metrics/eval/{model}.json", scored.headline)
-        write(root, f"metrics/eval/{model}.detail.json", scored.detail)
+        write(root, f"metrics/eval/{model}.detail.json", {"detail": [scored.detail]})
         write(root, f"metrics/eval/{model}.outcomes.csv", to_csv(scored.outcomes))
     measures: dict[str, Measure] = {
         "accuracy": share([True] * (50 if valid else 31) + [False] * (10 if valid else 29)),
@@ -384,7 +389,7 @@ def _gates(root: Path, failed: str | None) -> None:
         "revisions",
         "cleaned",
         "preferences",
-        "answers",
+        "answers_dpo",
     ):
         bad = name == failed
         detail = [

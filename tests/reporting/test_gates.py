@@ -19,7 +19,7 @@ def failed(name: str) -> Gate:
         ("cleaned", {"sft", "dpo"}),
         ("verdicts", {"dpo"}),
         ("preferences", {"dpo"}),
-        ("answers", set()),
+        ("answers_dpo", set()),
         ("evaluation_prompts", set()),
     ],
 )
@@ -33,7 +33,7 @@ def test_models_downstream_of_a_failed_gate_are_marked(artifact, models):
 def test_gates_are_read_in_the_order_of_the_flow(tmp_path):
     found = gates(Inputs(make(tmp_path, failed_gate="cleaned")))
     names = [gate.artifact for gate in found]
-    assert names.index("prompts") < names.index("revisions") < names.index("cleaned") < names.index("answers")
+    assert names.index("prompts") < names.index("revisions") < names.index("cleaned") < names.index("answers_dpo")
     bad = found[names.index("cleaned")]
     assert (bad.word, bad.n_failed, bad.n_rows) == ("failed", 1, 24)
     assert bad.entries[0]["worst_ids"] == ["00aa/1"]

@@ -183,6 +183,12 @@ def test_drawings_are_the_figures_of_the_page(root, page):
     assert found["figure-2-loss"] in page
 
 
+def test_cleaning_names_its_variant_and_how_many_rows_of_how_many(page):
+    section = text_of(page, '<section id="cleaning"', '<section id="examples"')
+    assert "Variant rules" in section
+    assert "Shown here: 15 of 15 edited or dropped rows" in section
+
+
 def test_the_run_page_has_the_cost_and_no_result(tmp_path):
     page = run_page(runs(tmp_path / ".work"))
     assert "respond" in page
