@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cai.cleaning.edits import Cut, Edit, perform
 from cai.cleaning.plan import Plan
 from cai.cleaning.rules import META, RULES
+from cai.cleaning.screen import EVERYTHING, NEEDS, suspicions
 from cai.cleaning.view import Drop, Mark, Row, View
 from cai.text.sentences import key, size
 
@@ -33,7 +34,7 @@ class Cleaned(NamedTuple):
     """places in the kept text that rules found doubtful and left to the editor"""
 
 
-def clean_row(row: Row, plan: Plan) -> Cleaned:
+def clean_row(row: Row, plan: Plan, *, screened: bool = True) -> Cleaned:
     """The row after every rule of the plan, repeated until nothing changes. Never raises, whatever the text.
 
     >>> from cai.cleaning.plan import from_list
@@ -48,7 +49,10 @@ def clean_row(row: Row, plan: Plan) -> Cleaned:
     for _ in range(ROUNDS):
         before = text
         found_marks: list[Mark] = []
+        seen = suspicions(text, row, marks=plan.editor) if screened else EVERYTHING
         for step in plan.steps:
+            if NEEDS[step.rule] not in seen:
+                continue
             cuts: list[Cut] = []
             for finding in RULES[step.rule].find(view, row):
                 if isinstance(finding, Drop):
@@ -72,6 +76,7 @@ def clean_row(row: Row, plan: Plan) -> Cleaned:
             text = changed
             view = View(text)
             found_marks = []
+            seen = EVERYTHING
         if text == before:
             marks = tuple(found_marks)
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from cai.text.sentences import size, spans, words
 _TOKEN = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|(?:(?![\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])[\p{L}\p{M}\p{N}]|(?<=\w)['’](?=\w))+"
 )
+
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_PLAIN_TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*")
 
 
 class Row(NamedTuple):
@@ -84,7 +88,8 @@ class View:
     @cached_property
     def tokens(self) -> list[tuple[int, int]]:
         """The spans of all words; in scripts without spaces every character is one."""
-        return [match.span() for match in _TOKEN.finditer(self.text)]
+        pattern = _TOKEN if _UNSPACED.search(self.text) else _PLAIN_TOKEN
+        return [match.span() for match in pattern.finditer(self.text)]
 
     def without(self, removed: set[int]) -> list[Cut]:
         """Cuts that remove these sentences whole, with the white space that they leave over."""

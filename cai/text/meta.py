@@ -88,10 +88,7 @@ _WEAK: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
         (("appropriate", "friendly", "problematic", "gaslighting"), r"\b(?:age|child|kid|family)-(?:appropriate|friendly)|\bproblematic\s+(?:language|assumptions?|content)\b|\bgaslighting\b"),
     )
 )
-_SCREEN = re.compile(
-    r"[Rr]e(?:spons|pl[yi]|vis|-?wri|-?ph|wor[dk]|formul)|itique|[Aa]ssistant|hatbot|AI (?:model|system)|tatement|[ \"“](?:human|user)\b|riginal |revious |nswer|essage|anguage|ppropriate|roblematic|aslight|armful|oxic|ffensive"
-    r"|réponse|ntwort|respuesta|ответ|верси|回答|回复|改写|修改|ialogue|onversation|wording| tone|I(?:['’]ve| have)? (?:\w+ )?(?:removed|replaced|changed|toned|simplified|reframed|kept|adjusted|modified|made|added)|phrase|nteraction|xchange|assage|toned|paraphr|-friendly|nethical|nsensitive|bjectionable|acist"
-)
+_STEMS = tuple(sorted({trigger for triggers, _ in (*_STRONG, *_WEAK) for trigger in triggers if trigger not in ("i ", "changes")} | {"i removed", "i replaced", "i changed", "i made", "i added", "i also", "i toned", "i simplified", "i reframed", "i kept", "i adjusted", "i modified"}))
 _ASKS = re.compile(r"(?:^|, )(?:do|did|does|are|is|was|were|can|could|would|should|what|why|how|who|which|have|has|may|might)\b[^,]*\?$")
 _OPENER = re.compile(
     r"(?:sure|certainly|of course|absolutely|okay|ok|alright|great|understood|yes|no problem|i understand|i see|you're (?:absolutely )?right|thank you|thanks|i apologi[sz]e|my apologies|apologies|i'm sorry|sorry)\b[^.!?]{0,90}[.,!:;]?\s*$",
@@ -149,9 +146,9 @@ def grade(sentence: str) -> int:
     >>> grade("The assistant's response was harmful."), grade("Your answer is in the box."), grade("Wash your hands.")
     (2, 1, 0)
     """
-    if _SCREEN.search(sentence) is None:
-        return 0
     low = sentence.casefold().replace("’", "'")
+    if not any(stem in low for stem in _STEMS):
+        return 0
     if low.endswith("?") and _ASKS.search(low):
         return 0
     for triggers, pattern in _STRONG:
@@ -173,7 +170,8 @@ def talk(text: str, sentence_spans: list[tuple[int, int]] | None = None) -> list
 
 def may_talk(text: str) -> bool:
     """False only where no sentence can have a grade: a cheap screen."""
-    return _SCREEN.search(text) is not None
+    low = text.casefold()
+    return any(stem in low for stem in _STEMS)
 
 
 def asks_for_rewriting(prompt: str | None) -> bool:

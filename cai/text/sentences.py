@@ -36,6 +36,7 @@ _ABBREVIATIONS = frozenset(
 _EITHER = frozenset("etc al a.m p.m u.s u.k u.n e.u ph.d d.c u.s.a inc ltd co corp jr sr no est max min usw др т.д т.п jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri ed ext fig st".split())
 _MARKER = regex.compile(r"[ \t>]*(?:[-*•‣◦▪–—]\s+)?(?:\*\*)?\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})\.$")
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*")
+_ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 _SPACE = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
@@ -111,7 +112,7 @@ def words(text: str) -> list[str]:
     folded = text.casefold()
     if not folded.isascii():
         folded = folded.replace("’", "'").replace("‘", "'").replace("ʼ", "'")
-    return _WORD.findall(folded)
+    return _ASCII_WORD.findall(folded) if folded.isascii() else _WORD.findall(folded)
 
 
 def _inner_stop(text: str, line_start: int, begin: int, end: int) -> bool:
