@@ -1,6 +1,7 @@
 """Which project files a stage runs: its import closure, function-level imports included."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 # Plumbing that may not change a result, and so may be left out of deps (DESIGN section 2).
@@ -8,7 +9,8 @@ PLUMBING = {"cai/run.py", "cai/errors.py", "cai/llm/cache.py"}
 PACKAGES = {"cai", "stages"}
 
 
-def imported(file: Path, root: Path) -> set[Path]:
+@cache
+def imported(file: Path, root: Path) -> frozenset[Path]:
     """Project files that one file imports, anywhere in it, as paths relative to the root."""
     found: set[Path] = set()
     for node in ast.walk(ast.parse((root / file).read_text(encoding="utf-8"))):
@@ -26,7 +28,7 @@ def imported(file: Path, root: Path) -> set[Path]:
                 found.add(path.with_suffix(".py"))
             elif (root / path / "__init__.py").is_file():
                 found.add(path / "__init__.py")
-    return found
+    return frozenset(found)
 
 
 def closure(start: set[Path], root: Path) -> set[str]:
@@ -43,6 +45,7 @@ def closure(start: set[Path], root: Path) -> set[str]:
     return {file.as_posix() for file in seen if file.as_posix() not in PLUMBING and says_something(root / file)}
 
 
+@cache
 def says_something(file: Path) -> bool:
     """Whether a file holds more than a docstring: an empty package file can change no result."""
     body = ast.parse(file.read_text(encoding="utf-8")).body

@@ -1,0 +1,136 @@
+"""A clone of the project on a model of two layers, so that real dvc commands take seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a user who activated the project's .venv."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "GIT_"))}
+    names = {"name": "tester", "email": "tester@example.org"}
+    git = {f"GIT_{who}_{key.upper()}": value for who in ("AUTHOR", "COMMITTER") for key, value in names.items()}
+    path = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+    return {**kept, **git, **path, **more}
+
+
+class Clone:
+    """A working copy of the project, and commands typed in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def run(self, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        """The finished command; where ``check``, a failure shows what it printed."""
+        done = subprocess.run(
+            command, cwd=self.root, env=environment(**more), capture_output=True, text=True, timeout=600
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def dvc(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run("dvc", *command, check=check)
+
+    def params(self) -> Any:
+        return yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8"))
+
+    def write_params(self, content: Any) -> None:
+        (self.root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "--allow-empty", "-m", message)
+
+
+def copied(target: Path) -> Clone:
+    """The project's files as they stand, in a repository of their own with one commit."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if not (ROOT / name).is_file() or name.startswith(("metrics/", "dvc.lock")):
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    clone = Clone(target)
+    clone.run("git", "init", "-q", "-b", "main")
+    if (ROOT / ".work/wheels").is_dir():
+        shutil.copytree(ROOT / ".work/wheels", target / ".work/wheels")
+    return clone
+
+
+def shrunk(params: Any, model: Path) -> Any:
+    """params.yaml for a random model of two layers and a handful of rows."""
+    params["model"] |= {"kind": "folder", "folder": {"path": str(model)}}
+    params["prompts"]["caps"] = {"sft_train": 12, "sft_test": 3, "pref_train": 8, "pref_test": 3, "heldout": 4}
+    params["prompts"]["instructions"] |= {"train_cap": 16, "test_cap": 2}
+    for name in ("respond", "critique", "revise", "sample", "answer"):
+        params[name] |= {"max_new_tokens": 8, "batch_size": 8, "precision": "fp32"}
+    for name in ("instruct", "sft", "dpo"):
+        params[name] |= {"max_length": 512, "precision": "fp32", "rank": 2}
+    params["judge_card"]["human"]["n"] = 4
+    for name in ("mtbench", "harmbench"):
+        params["benchmarks"][name]["n"] = 8
+    # What two random layers write is noise: the gates record it and let it pass.
+    params["gates"]["mode"] = "report"
+    return params
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random Llama of two layers and SmolLM2's tokenizer."""
+    from cai.llm.weights import open_base, resolve, tokenizer
+    from cai.params import read_yaml
+
+    base = open_base(resolve(read_yaml(ROOT / "params.yaml")["model"]), ROOT / ".work")
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer(base).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
+    """A clone whose supervised phase up to the cleaned gate was reproduced and committed. Tests leave it as it is."""
+    clone = copied(tmp_path_factory.mktemp("clone"))
+    clone.write_params(shrunk(clone.params(), tiny_model))
+    clone.commit("A small run")
+    clone.dvc("repro", "gate@cleaned")
+    clone.commit("Reproduce it")
+    return clone
+
+
+@pytest.fixture
+def clone(built: Clone, tmp_path: Path) -> Clone:
+    """A copy of the built clone that a test may change."""
+    shutil.copytree(built.root, tmp_path / "clone", symlinks=True)
+    return Clone(tmp_path / "clone")

@@ -1,0 +1,126 @@
+"""What a user types with dvc, typed in a clone: what re-runs, what does not, and what the diffs show."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import polars as pl
+import pytest
+
+from tests.pipeline.conftest import Clone
+
+RAN = re.compile(r"Running stage '([^']+)'")
+
+
+def ran(output: str) -> list[str]:
+    return RAN.findall(output)
+
+
+def test_a_second_repro_does_nothing(built: Clone) -> None:
+    again = built.dvc("repro", "gate@cleaned")
+    assert ran(again.stdout) == []
+    assert "up to date" in again.stdout
+
+
+def test_a_changed_cleaning_rule_reruns_clean_and_nothing_before_it(clone: Clone) -> None:
+    rule = clone.root / "cai/cleaning/rules/emoji_runs.py"
+    rule.write_text(rule.read_text(encoding="utf-8") + "\nCHANGED = True\n", encoding="utf-8")
+    assert ran(clone.dvc("repro", "gate@cleaned").stdout) == ["clean"]  # equal bytes: the gate has nothing new to see
+
+
+def test_editing_another_variants_list_reruns_nothing(clone: Clone) -> None:
+    params = clone.params()
+    params["clean"]["variants"]["drop"] = ["encoding"]
+    clone.write_params(params)
+    assert ran(clone.dvc("repro", "gate@cleaned").stdout) == []
+
+
+def test_a_changed_threshold_reruns_its_gate_alone(clone: Clone) -> None:
+    params = clone.params()
+    params["gates"]["prompts"]["max_chars"] -= 1
+    clone.write_params(params)
+    assert ran(clone.dvc("repro", "gate@cleaned").stdout) == ["gate@prompts"]
+
+
+def test_one_changed_row_of_the_input_reruns_fetch_and_what_follows(clone: Clone) -> None:
+    file = clone.root / "data/sample/red_team.jsonl"
+    rows = file.read_text(encoding="utf-8").splitlines()
+    kept = set(pl.read_parquet(clone.root / "data/supervised/prompts.parquet")["prompt"])
+    place = next(i for i, row in enumerate(rows) if any(text in json.loads(row)["chosen"] for text in kept))
+    row = json.loads(rows[place])
+    rows[place] = json.dumps({key: text.replace("\n\nHuman: ", "\n\nHuman: Well, ", 1) for key, text in row.items()})
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    reran = ran(clone.dvc("repro", "prompts").stdout)
+    assert reran == ["fetch", "prompts"]
+    assert "gate@prompts" in clone.dvc("status", "gate@prompts").stdout
+
+
+def test_a_broken_artifact_stops_at_its_gate(clone: Clone) -> None:
+    params = clone.params()
+    params["gates"]["mode"] = "enforce"
+    params["gates"]["prompts"]["min_rows"] = 10_000
+    clone.write_params(params)
+    stopped = clone.dvc("repro", "respond", check=False)
+    assert stopped.returncode != 0
+    told = stopped.stdout + stopped.stderr
+    assert "gate" in told
+    assert "10000" in told.replace(",", "")
+    assert "Traceback" not in told
+    assert "respond" not in ran(told)
+    assert not (clone.root / "data/gates/prompts.pass").exists()
+
+
+@pytest.fixture(scope="module")
+def compared(built: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which the variant `drop` ran as a temporary experiment."""
+    import shutil
+
+    root = tmp_path_factory.mktemp("compared") / "clone"
+    shutil.copytree(built.root, root, symlinks=True)
+    clone = Clone(root)
+    clone.dvc("exp", "run", "--temp", "-n", "dropping", "-S", "clean.variant=drop", "gate@cleaned")
+    return clone
+
+
+def test_a_temporary_experiment_leaves_the_workspace_and_shows_both_runs(compared: Clone) -> None:
+    assert compared.params()["clean"]["variant"] == "rules"
+    shown = compared.dvc("exp", "show", "--md", "--no-pager").stdout
+    assert "dropping" in shown
+    assert "workspace" in shown
+    assert "kept_share" in shown
+
+
+def test_metrics_diff_shows_numbers_under_readable_keys_in_few_rows(compared: Clone) -> None:
+    shown = compared.dvc("metrics", "diff", "HEAD", "dropping", "--md", "--all").stdout
+    rows = [line.split("|")[1:-1] for line in shown.splitlines()[2:] if line.startswith("|")]
+    assert any("kept_share" in row[1] for row in rows)
+    assert len(rows) <= 40
+    for row in rows:
+        for value in (row[2], row[3]):
+            float(value.replace("-", "0") if value.strip() == "-" else value)
+
+
+def test_params_diff_names_the_variant(compared: Clone) -> None:
+    shown = compared.dvc("params", "diff", "HEAD", "dropping", "--md").stdout
+    assert "clean.variant" in shown
+    assert "drop" in shown
+
+
+def test_plots_diff_draws_the_training_curves(compared: Clone) -> None:
+    compared.dvc("plots", "diff", "HEAD", "dropping", "-o", "plots-page")
+    page = (compared.root / "plots-page/index.html").read_text(encoding="utf-8")
+    assert "loss" in page
+    assert "dropping" in page
+
+
+def test_an_experiment_in_the_workspace_keeps_its_result_there(clone: Clone) -> None:
+    clone.dvc("exp", "run", "-n", "here", "-S", "clean.variant=none", "gate@cleaned")
+    assert clone.params()["clean"]["variant"] == "none"
+    assert json.loads((clone.root / "metrics/clean.json").read_text())["kept_share"] == 1.0
+
+
+def test_a_queued_experiment_runs_when_the_queue_is_run(clone: Clone) -> None:
+    clone.dvc("exp", "run", "--queue", "-n", "later", "-S", "clean.variant=only-tails", "clean")
+    clone.dvc("exp", "run", "--run-all", "-j", "1")
+    assert "later" in clone.dvc("exp", "list", "--name-only").stdout
