@@ -43,9 +43,9 @@ def curve(frame: Sequence[Row], measure: str, heading: str, colour: str, *, name
         for row, smooth in zip(logged, smoothed([row[measure] for row in logged]), strict=True)
     ]
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4, format="~d")),
+        x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4, tickMinStep=1)),
     )
-    scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(tickCount=4, format="~g")
+    scale, axis = alt.Scale(zero=False, nice=True), alt.Axis(tickCount=4)
     raw = base.encode(y=alt.Y("value:Q", title=None, scale=scale, axis=axis))
     layers = [
         raw.mark_line(color=colour, strokeWidth=1.1, opacity=FAINT),
