@@ -104,7 +104,7 @@ def completion_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> tup
     return result
 
 
-def project_completions(model: nn.Module) -> None:
+def project_completions(model: Any) -> None:
     """Replace the fused output head that a TRL trainer gave ``model`` by one that skips positions without loss.
 
     Call it after the trainer was built, with the model inside the adapter. ``model(..., fused_lm_head=True)`` then
@@ -113,13 +113,13 @@ def project_completions(model: nn.Module) -> None:
     """
     from trl.trainer.utils import FusedCausalLMOutput
 
-    config = model.config.get_text_config()  # type: ignore[union-attr,operator]
+    config = model.config.get_text_config()
     changes_logits = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier")
     if any(
         getattr(config, name, None) is not None for name in (*changes_logits, "logits_scaling", "num_local_experts")
     ):
         return
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    head = model.get_output_embeddings()
     if head.bias is not None or head.weight.requires_grad:
         return
     trl_forward = model.forward
@@ -142,7 +142,7 @@ def project_completions(model: nn.Module) -> None:
             loss=loss, log_probs=log_probs, entropy=entropy, mean_logits=mean_logits, is_top1=is_top1, label_mask=mask
         )
 
-    model.forward = types.MethodType(forward, model)  # type: ignore[method-assign]
+    model.forward = types.MethodType(forward, model)
 
 
 class _AdaptedLinear(torch.autograd.Function):
@@ -160,7 +160,7 @@ class _AdaptedLinear(torch.autograd.Function):
         return result.view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
         flat, inner, weight, low_a, low_b = ctx.saved_tensors
         grad = grad.reshape(-1, grad.shape[-1])
         grad_inner = grad @ low_b
@@ -172,7 +172,7 @@ class _AdaptedLinear(torch.autograd.Function):
         return grad_x, None, None, grad_a, grad_b, None
 
 
-def fuse_adapters(model: nn.Module) -> int:
+def fuse_adapters(model: Any) -> int:
     """How many LoRA layers now multiply in the dtype of their base weights, all in one step.
 
     Layers with dropout, a variant of LoRA, or trained base weights keep peft's forward; switching adapters off
@@ -188,7 +188,8 @@ def fuse_adapters(model: nn.Module) -> int:
             continue
         if module.base_layer.weight.requires_grad:
             continue
-        module.forward = types.MethodType(_fused(module.forward), module)
+        layer: Any = module
+        layer.forward = types.MethodType(_fused(layer.forward), layer)
         n += 1
     return n
 

@@ -1,4 +1,4 @@
-"""Direct preference optimization: a new adapter on the merged SFT weights; with it switched off they are the reference."""
+"""Direct preference optimization: a new adapter on the merged SFT weights, which without it are the reference."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ NO_LOSS = -100
 """The label that torch's and TRL's losses leave out."""
 
 EosOnCutRows = Literal["drop", "mask", "teach"]
-"""What a row that was cut at the token budget teaches: nothing | its words, but not the stop | its words and the stop."""
+"""What a row cut at the token budget teaches: nothing | its words, but not the stop | its words and the stop."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class PairCollator(DataCollatorForPreference):
         return batch
 
 
-class SoftDPOTrainer(DPOTrainer):  # type: ignore[misc]
+class SoftDPOTrainer(DPOTrainer):
     """DPOTrainer over rows of ids, whose loss honours ``p_chosen``, and which logs what Figure 2 needs beside TRL's.
 
     Rows: {prompt_ids, chosen_ids, rejected_ids, length} and, for soft labels, p_chosen. Added to the log:
@@ -81,8 +81,9 @@ class SoftDPOTrainer(DPOTrainer):  # type: ignore[misc]
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        if "p_chosen" not in self._signature_columns:
-            self._signature_columns = [*self._signature_columns, "p_chosen"]
+        columns: Any = self._signature_columns
+        if "p_chosen" not in columns:
+            columns.append("p_chosen")
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, Any], return_outputs: bool) -> Any:
         batch = dict(inputs)
@@ -136,7 +137,8 @@ class SoftDPOTrainer(DPOTrainer):  # type: ignore[misc]
         return policy, seen[1].sum(dim=1)
 
     def _log_levels(self, policy: Tensor, reference: Tensor, n_tokens: Tensor) -> None:
-        mode = "train" if self.model.training else "eval"
+        model: Any = self.model
+        mode = "train" if model.training else "eval"
         for label, values in (("logps_per_token", policy / n_tokens), ("drift", policy - reference)):
             for side, part in zip(("chosen", "rejected"), values.chunk(2), strict=True):
                 self._metrics[mode][f"{label}/{side}"].append(self.accelerator.gather(part).mean().item())

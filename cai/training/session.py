@@ -84,7 +84,7 @@ def open_weights(weights: Path, params: Tuning) -> Opened:
 def _adapter(model: Any, params: Tuning) -> Any:
     if params.adapter == "none":
         return None
-    from peft import LoraConfig
+    import peft
 
     n_layers = model.config.get_text_config().num_hidden_layers
     if params.last_layers is not None and params.last_layers > n_layers:
@@ -95,7 +95,8 @@ def _adapter(model: Any, params: Tuning) -> Any:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     }
-    return LoraConfig(
+    config: Any = peft.LoraConfig  # declares lora_alpha as int, and takes any number
+    return config(
         task_type="CAUSAL_LM",
         r=params.rank,
         lora_alpha=params.alpha,

@@ -94,7 +94,7 @@ def build_trainer(
     from cai.training import session
     from cai.training.checkpoints import WholeCheckpoints
 
-    class Trainer(WholeCheckpoints, SFTTrainer):  # type: ignore[misc]
+    class Trainer(WholeCheckpoints, SFTTrainer):
         pass
 
     config = SFTConfig(

@@ -73,7 +73,20 @@ def turns(*texts: str) -> list[dict[str, str]]:
     return [{"role": "assistant" if place % 2 else "user", "text": text} for place, text in enumerate(texts)]
 
 
-WORDS = ["river", "stone", "lamp", "paper", "garden", "window", "copper", "silver", "morning", "winter", "market", "harbour"]
+WORDS = [
+    "river",
+    "stone",
+    "lamp",
+    "paper",
+    "garden",
+    "window",
+    "copper",
+    "silver",
+    "morning",
+    "winter",
+    "market",
+    "harbour",
+]
 
 
 def sft_rows(n: int) -> list[dict[str, Any]]:

@@ -37,9 +37,13 @@ def test_only_the_last_answer_and_its_end_of_turn_carry_loss_in_a_padded_multi_t
     batch = collated(tokenizer, rows)
     trained = [tokenizer.decode([t for t in labels if t >= 0]) for labels in batch["labels"].tolist()]
     assert trained == ["Granite.<|im_end|>", "Red or blue.<|im_end|>"]
-    for ids, labels, mask in zip(*(batch[key].tolist() for key in ("input_ids", "labels", "attention_mask")), strict=True):
+    for ids, labels, mask in zip(
+        *(batch[key].tolist() for key in ("input_ids", "labels", "attention_mask")), strict=True
+    ):
         assert all(label in (NO_LOSS, token) for token, label in zip(ids, labels, strict=True))
-        assert all(label == NO_LOSS for label, seen in zip(labels, mask, strict=True) if not seen), "padding carries loss"
+        assert all(label == NO_LOSS for label, seen in zip(labels, mask, strict=True) if not seen), (
+            "padding carries loss"
+        )
         first = next(place for place, label in enumerate(labels) if label != NO_LOSS)
         assert tokenizer.decode(ids[:first]).endswith("<|im_start|>assistant\n"), "loss starts with the answer"
         assert all(label != NO_LOSS for label in labels[first : sum(mask)]), "no hole in the answer"
@@ -62,7 +66,9 @@ def test_every_row_teaches_the_stop(tokenizer: Any) -> None:
     assert stop_share([example.labels for example in examples], IM_END) == 1.0
 
 
-@pytest.mark.parametrize(("choice", "n_kept", "stops"), [("drop", 1, [True]), ("mask", 2, [True, False]), ("teach", 2, [True, True])])
+@pytest.mark.parametrize(
+    ("choice", "n_kept", "stops"), [("drop", 1, [True]), ("mask", 2, [True, False]), ("teach", 2, [True, True])]
+)
 def test_a_row_cut_at_the_budget_is_dropped_masked_or_taught_as_asked(
     tokenizer: Any, choice: Any, n_kept: int, stops: list[bool]
 ) -> None:
@@ -80,7 +86,9 @@ def test_a_row_cut_at_the_budget_is_dropped_masked_or_taught_as_asked(
 
 def test_a_row_over_the_length_limit_is_dropped_whole_and_never_cut(tokenizer: Any) -> None:
     rows = sft_rows(12)
-    lengths = {e.row_id: len(e.input_ids) for e in sft_examples(rows, tokenizer, max_length=999, eos_on_cut_rows="teach")[0]}
+    lengths = {
+        e.row_id: len(e.input_ids) for e in sft_examples(rows, tokenizer, max_length=999, eos_on_cut_rows="teach")[0]
+    }
     limit = sorted(lengths.values())[6]
     kept, dropped = sft_examples(rows, tokenizer, max_length=limit, eos_on_cut_rows="teach")
     assert {e.row_id for e in kept} == {row for row, n in lengths.items() if n <= limit}
@@ -128,7 +136,9 @@ def test_a_cut_answer_of_a_pair_does_not_end_in_a_stop_when_masked(tokenizer: An
 
 def test_a_pair_of_equal_texts_is_dropped(tokenizer: Any) -> None:
     row = pair_rows(1)[0]
-    kept, dropped = preference_pairs([row | {"rejected": row["chosen"]}], tokenizer, max_length=256, eos_on_cut_rows="teach")
+    kept, dropped = preference_pairs(
+        [row | {"rejected": row["chosen"]}], tokenizer, max_length=256, eos_on_cut_rows="teach"
+    )
     assert (kept, dropped[0].reason) == ([], "same_text")
 
 
@@ -152,7 +162,12 @@ def test_a_plain_template_for_a_base_model_ends_answers_with_the_end_of_text(tok
     from cai.llm.weights import PLAIN_TEMPLATE
 
     base = copy.deepcopy(tokenizer)
-    base.chat_template, base.eos_token, base.bos_token, base.pad_token = PLAIN_TEMPLATE, "<|endoftext|>", None, "<file_sep>"
+    base.chat_template, base.eos_token, base.bos_token, base.pad_token = (
+        PLAIN_TEMPLATE,
+        "<|endoftext|>",
+        None,
+        "<file_sep>",
+    )
     assert end_of_turn(base) == base.eos_token_id == 0
     batch = collated(base, sft_rows(5))
     for labels, mask in zip(batch["labels"].tolist(), batch["attention_mask"].tolist(), strict=True):

@@ -84,7 +84,14 @@ def batch_loss(trainer: Any) -> tuple[float, dict[str, list[float]]]:
 
 
 @pytest.mark.parametrize(
-    "over", [{"loss": "sigmoid"}, {"loss": "ipo"}, {"loss": "sigmoid_norm"}, {"loss": "robust", "label_smoothing": 0.1}, {"sft_weight": 0.5}]
+    "over",
+    [
+        {"loss": "sigmoid"},
+        {"loss": "ipo"},
+        {"loss": "sigmoid_norm"},
+        {"loss": "robust", "label_smoothing": 0.1},
+        {"sft_weight": 0.5},
+    ],
 )
 def test_at_p_one_the_loss_is_trls_to_the_bit(tiny: Path, tmp_path: Path, over: dict[str, Any]) -> None:
     certain = [row | {"p_chosen": 1.0} for row in pair_rows(4)]

@@ -33,7 +33,9 @@ def test_every_epoch_visits_every_row_once_in_its_own_order_known_beforehand() -
 def test_neighbours_in_a_batch_are_of_similar_length() -> None:
     lengths = [(7 * row) % 64 for row in range(64)]
     rows = list(PlannedOrder(lengths, 8, seed=0))
-    spread = [max(lengths[r] for r in rows[a : a + 8]) - min(lengths[r] for r in rows[a : a + 8]) for a in range(0, 64, 8)]
+    spread = [
+        max(lengths[r] for r in rows[a : a + 8]) - min(lengths[r] for r in rows[a : a + 8]) for a in range(0, 64, 8)
+    ]
     assert max(spread) <= 10
 
 
@@ -79,7 +81,9 @@ def model_with_adapter(tiny: Path, dtype: Any) -> Any:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 6e-2)])
-def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(tiny: Path, dtype: Any, tolerance: float) -> None:
+def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
+    tiny: Path, dtype: Any, tolerance: float
+) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
     from cai.training.cpu import fuse_adapters, project_completions
@@ -105,7 +109,9 @@ def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(tiny: Pa
         found.append((outputs, gradients, off))
     (theirs, their_gradients, their_off), (ours, our_gradients, our_off) = found
     for name in ("loss", "log_probs", "entropy", "mean_logits"):
-        torch.testing.assert_close(getattr(ours, name).float(), getattr(theirs, name).float(), rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(
+            getattr(ours, name).float(), getattr(theirs, name).float(), rtol=tolerance, atol=tolerance
+        )
     assert torch.equal(ours.label_mask, theirs.label_mask)
     torch.testing.assert_close(our_off, their_off, rtol=1e-5, atol=1e-5)
     for name, gradient in their_gradients.items():
@@ -135,13 +141,23 @@ def test_progress_on_a_terminal_is_a_bar(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_curve_keeps_one_row_a_step_and_only_its_own_split(tmp_path: Path) -> None:
     history = [
         {"step": 0, "eval_loss": 0.7, "eval_rewards/accuracies": 0.0, "eval_rewards/margins": 0.0, "epoch": None},
-        {"step": 1, "loss": 0.69314718, "grad_norm": 1.5, "rewards/accuracies": 0.0, "rewards/margins": 0.0, "epoch": 0.5},
+        {
+            "step": 1,
+            "loss": 0.69314718,
+            "grad_norm": 1.5,
+            "rewards/accuracies": 0.0,
+            "rewards/margins": 0.0,
+            "epoch": 0.5,
+        },
         {"step": 2, "loss": 0.5, "grad_norm": 1.25, "rewards/accuracies": 0.0, "rewards/margins": -0.1, "epoch": 1.0},
         {"step": 2, "train_runtime": 12.5, "train_loss": 0.6},
         {"step": 2, "guard/share": 0.25},
     ]
     train = curve(history, DPO_COLUMNS, "train")
-    assert [(row["step"], row["loss"], row["reward_accuracy"]) for row in train] == [(1, 0.69314718, None), (2, 0.5, 0.0)]
+    assert [(row["step"], row["loss"], row["reward_accuracy"]) for row in train] == [
+        (1, 0.69314718, None),
+        (2, 0.5, 0.0),
+    ]
     (evaluation,) = curve(history, DPO_COLUMNS, "eval")
     assert (evaluation["loss"], evaluation["reward_accuracy"]) == (0.7, None)
     assert "grad_norm" not in evaluation
