@@ -53,6 +53,7 @@ def text_kinds(inputs: Inputs) -> list[TextKind]:
     that cleaning kept.
     """
     from cai.scoring.degeneration import compression_ratio, flags, measures, shared_ngram_share
+    from cai.scoring.statistics import Measure
 
     frames = {name: inputs.table(table) for name, table, _ in KINDS}
     kept = frames["cleaned revisions"]
@@ -64,16 +65,15 @@ def text_kinds(inputs: Inputs) -> list[TextKind]:
             continue
         ids = frame["prompt_id"].unique().sort()
         taken = frame.filter(pl.col("prompt_id").is_in(ids.head(CAP_ROWS).implode()))
-        texts = taken[column].to_list()
-        reasons = taken["finish_reason"].to_list()
-        # A cleaned text ends where the rules let it end, which is not how its generation ended.
-        cut = taken["cut"].to_list() if name == "cleaned revisions" else [None] * taken.height
-        ended = [
-            ("length" if c else reason) if name != "cleaned revisions" else None
-            for c, reason in zip(cut, reasons, strict=True)
+        is_cleaned = name == "cleaned revisions"
+        rows = [
+            None if text is None else flags(text, None if is_cleaned else reason)
+            for text, reason in taken.select(column, "finish_reason").iter_rows()
         ]
-        rows = [None if text is None else flags(text, reason) for text, reason in zip(texts, ended, strict=True)]
         whole = measures(rows, clusters_of=taken["prompt_id"].to_list(), horizon="whole text")
+        if is_cleaned:
+            # A cleaned text ends where a rule lets it end, which is not how its generation ended.
+            whole["eos_fail_share"] = Measure.missing("cleaning decides where these texts end", n_missing=len(rows))
         same = taken if shared is None else _same_rows(taken, shared)
         said = [(text, key) for text, key in same.select(column, "prompt_id").iter_rows() if text is not None]
         whole["compression_ratio"] = compression_ratio(text for text, _ in said)

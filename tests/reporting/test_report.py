@@ -162,6 +162,7 @@ def test_measures_that_no_rule_uses_stand_in_the_table(page):
     table = text_of(page, '<section id="degeneration"', '<section id="judge"')
     assert "compression ratio" in table
     assert "no cleaning rule uses it" in table
+    assert "not measured: cleaning decides where these texts end" in table
     for kind in ("first answers", "raw revisions", "cleaned revisions"):
         assert kind in table
 
