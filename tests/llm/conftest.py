@@ -70,7 +70,7 @@ class Server:
                 name = json.dumps(body, sort_keys=True)
                 with outer._lock:
                     outer.bodies.append(body)
-                    outer.headers.append(dict(self.headers))
+                    outer.headers.append({name.lower(): value for name, value in self.headers.items()})
                     outer.tries[name] += 1
                     n = outer.tries[name]
                 said = outer.answer(body, n)
