@@ -31,7 +31,7 @@ UNSETTLED = frozenset({"still_repeats", "unsettled"})
 """Reasons for which rules dropped a row that an editor may still save."""
 _NUMBERS = re.compile(r"(?:DELETE\s*:)?\s*(?:(none)|\[?\d{1,4}\]?(?:\s*(?:,|and|,\s*and)\s*\[?\d{1,4}\]?)*)\s*\.?", re.I)
 _CARES = re.compile(r"\d|n['’]t\b", re.I)
-_REFUSES = frozenset("refuse decline unable sorry apologize apologise cannot avoid stop warning danger dangerous illegal emergency poison call never".split())
+_REFUSES = frozenset(["refuse", "decline", "unable", "sorry", "apologize", "apologise", "cannot", "avoid", "stop", "warning", "danger", "dangerous", "illegal", "emergency", "poison", "call", "never"])
 
 
 class Verdict(NamedTuple):

@@ -109,7 +109,7 @@ def clean_file(
             summary.add(row, cleaned)
             names = {"row": int(row.key)}
             record = raw if isinstance(raw, Mapping) else None
-            if cleaned.edits and (edit_sink or cleaned.text != row.text) or cleaned.text is None:
+            if (cleaned.edits and (edit_sink or cleaned.text != row.text)) or cleaned.text is None:
                 record = json.loads(raw) if record is None else record
                 if isinstance(record.get("prompt_id"), str):
                     names |= {"prompt_id": record["prompt_id"]}
@@ -209,7 +209,7 @@ def _refuse_same(source: Path | str, *targets: Path | str | None) -> None:
             both_standard = str(path) == STANDARD == str(taken)
             if both_standard and other == "in":
                 continue
-            if both_standard or STANDARD not in (str(path), str(taken)) and Path(path).resolve() == Path(taken).resolve():
+            if both_standard or (STANDARD not in (str(path), str(taken)) and Path(path).resolve() == Path(taken).resolve()):
                 raise ParamsError(str(path), f"{name} and {other} are the same file", next_step="name another one")
         seen[name] = path
 

@@ -62,7 +62,7 @@ def suspicions(text: str, row: Row, *, marks: bool = True) -> frozenset[str]:
         found.add("lead")
     if odd or sum(map(text.count, (":", ";", "=", "^", "_", "XD", "xD", "xd", "Xd", "<3", "QQ", ">.<", "</3"))) >= 3:
         found.add("face")
-    if odd or _any_in(_TALKS, low) or marks and _any_in(_MARKED_TALKS, low):
+    if odd or _any_in(_TALKS, low) or (marks and _any_in(_MARKED_TALKS, low)):
         found.add("talk")
     end = text.rstrip()[-1:]
     if row.finish_reason == "length":

@@ -131,7 +131,7 @@ def preamble_end(text: str) -> int:
         if not lead.strip("\"“*#:_ "):
             continue
         end = begin + match.end()
-        if not text[end:].strip(' \t\n"”*_'):
+        if not text[end:].strip().strip("\"”*_ "):
             return 0
         if _is_lead(lead, colon=match.group()[0] != "\n"):
             return end + len(text[end:]) - len(text[end:].lstrip())

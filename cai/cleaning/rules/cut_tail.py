@@ -17,9 +17,7 @@ LONG_TEXT = 150
 _CLOSED = regex.compile(r"[.!?…‼⁇⁈⁉؟۔।॥。！？｡:：][\s\"'”’»›)\]}*_~`」』）】》〉>|]*\Z|(?:```|~~~|\||</\w+>|\\\]|\$)\s*\Z")
 _FACE_END = regex.compile(rf"(?:{CLUSTER.pattern})\s*\Z", flags=CLUSTER.flags)
 _DANGLING = frozenset(
-    "a an the of to and or but nor for with without in on at by from into onto about as than that which who whose if when while because since although"
-    " is are was were be been being has have had do does did can could will would shall should may might must not very so their your my our his its"
-    " this these those such also it's i'm you're they're we're i've you've there's don't can't et de la le les des und der die das mit von zu y el los las del con que и в на с что".split()
+    ["a", "an", "the", "of", "to", "and", "or", "but", "nor", "for", "with", "without", "in", "on", "at", "by", "from", "into", "onto", "about", "as", "than", "that", "which", "who", "whose", "if", "when", "while", "because", "since", "although", "is", "are", "was", "were", "be", "been", "being", "has", "have", "had", "do", "does", "did", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "not", "very", "so", "their", "your", "my", "our", "his", "its", "this", "these", "those", "such", "also", "it's", "i'm", "you're", "they're", "we're", "i've", "you've", "there's", "don't", "can't", "et", "de", "la", "le", "les", "des", "und", "der", "die", "das", "mit", "von", "zu", "y", "el", "los", "las", "del", "con", "que", "и", "в", "на", "с", "что"]
 )
 
 
@@ -28,10 +26,10 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
     sentence would be left. Without "length" as the finish reason only an end on a comma or a function word counts.
     """
     text = view.text.rstrip()
-    if not text or row.finish_reason != "length" and row.finish_reason not in (None, "stop"):
+    if not text or (row.finish_reason != "length" and row.finish_reason not in (None, "stop")):
         return []
     places = view.spans
-    if not places or _CLOSED.search(text) and not _hangs(view, len(places) - 1) or _FACE_END.search(text[-24:]):
+    if not places or (_CLOSED.search(text) and not _hangs(view, len(places) - 1)) or _FACE_END.search(text[-24:]):
         return []
     budget = row.finish_reason == "length"
     last = len(places) - 1
@@ -75,9 +73,9 @@ def _hangs(view: View, place: int) -> bool:
     start, end = view.spans[place]
     sentence = view.text[start:end]
     bare = sentence.strip("*_ ")
-    return bare.endswith((":", "：")) or sentence.startswith("#") or _only_marker(sentence) or sentence.startswith("**") and sentence.endswith("**") and len(view.words[place]) <= 10 and not bare.endswith((".", "!", "?"))
+    return bare.endswith((":", "：")) or sentence.startswith("#") or _only_marker(sentence) or (sentence.startswith("**") and sentence.endswith("**") and len(view.words[place]) <= 10 and not bare.endswith((".", "!", "?")))
 
 
 def _dangles(view: View, place: int) -> bool:
     start, end = view.spans[place]
-    return view.text[start:end].endswith((",", ";", " -", "–", "—")) or bool(view.words[place]) and view.words[place][-1] in _DANGLING
+    return view.text[start:end].endswith((",", ";", " -", "–", "—")) or (bool(view.words[place]) and view.words[place][-1] in _DANGLING)

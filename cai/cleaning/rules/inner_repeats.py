@@ -18,10 +18,9 @@ _CLOSING = regex.compile(r"[\"'”’)]*[.!?…。！？]+[\"'”’)]*")
 _NEVER = frozenset({"code", "table"})
 _SPARED = frozenset({"verse"})
 _EMPHATIC = frozenset(
-    "very really so much many more never no yes ha hah haha he hehe hee ho la na da du ba bla blah bye knock wait please far far long again hey hi"
-    " row ever always old big well now come go run good great beep boop tick tock woof meow moo quack oink ring ding chop chug blow rah ja nein oui non si sí да нет очень sehr très muy molto muito".split()
+    ["very", "really", "so", "much", "many", "more", "never", "no", "yes", "ha", "hah", "haha", "he", "hehe", "hee", "ho", "la", "na", "da", "du", "ba", "bla", "blah", "bye", "knock", "wait", "please", "far", "far", "long", "again", "hey", "hi", "row", "ever", "always", "old", "big", "well", "now", "come", "go", "run", "good", "great", "beep", "boop", "tick", "tock", "woof", "meow", "moo", "quack", "oink", "ring", "ding", "chop", "chug", "blow", "rah", "ja", "nein", "oui", "non", "si", "sí", "да", "нет", "очень", "sehr", "très", "muy", "molto", "muito"]
 )
-_LINKS = frozenset("and by or to on after upon und et y e и oder ou".split())
+_LINKS = frozenset(["and", "by", "or", "to", "on", "after", "upon", "und", "et", "y", "e", "и", "oder", "ou"])
 
 
 def find(view: View, row: Row) -> list[Cut]:

@@ -17,12 +17,7 @@ STALE = 0.85
 STALE_WORDS = 8
 LOOPING = 0.33
 LOADED = frozenset(
-    "not no never none nor neither without cannot can't won't don't doesn't didn't isn't aren't wasn't weren't shouldn't wouldn't couldn't mustn't haven't hasn't nothing nobody nowhere"
-    " if unless until except only when while before after because but although though however instead"
-    " refuse decline unable illegal legal safe unsafe dangerous harmful must should may might always sometimes more less most least higher lower increase decrease"
-    " first second third fourth fifth next last one two three four five six seven eight nine ten half double left right up down"
-    " he she his her him they them men women man woman male female husband wife monday tuesday wednesday thursday friday saturday sunday"
-    " nicht kein keine nie ohne wenn ne pas jamais sans si no nunca sin не нет никогда без если".split()
+    ["not", "no", "never", "none", "nor", "neither", "without", "cannot", "can't", "won't", "don't", "doesn't", "didn't", "isn't", "aren't", "wasn't", "weren't", "shouldn't", "wouldn't", "couldn't", "mustn't", "haven't", "hasn't", "nothing", "nobody", "nowhere", "if", "unless", "until", "except", "only", "when", "while", "before", "after", "because", "but", "although", "though", "however", "instead", "refuse", "decline", "unable", "illegal", "legal", "safe", "unsafe", "dangerous", "harmful", "must", "should", "may", "might", "always", "sometimes", "more", "less", "most", "least", "higher", "lower", "increase", "decrease", "first", "second", "third", "fourth", "fifth", "next", "last", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "half", "double", "left", "right", "up", "down", "he", "she", "his", "her", "him", "they", "them", "men", "women", "man", "woman", "male", "female", "husband", "wife", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "nicht", "kein", "keine", "nie", "ohne", "wenn", "ne", "pas", "jamais", "sans", "si", "no", "nunca", "sin", "не", "нет", "никогда", "без", "если"]
 )
 """Words that make two sentences different however alike the rest is."""
 

@@ -43,9 +43,9 @@ def find(view: View, row: Row) -> list[Cut]:
                 continue
             removed.add(place)
         elif size >= 3:
-            if counts[key] >= 3 or place in crowded and (place - seen[key] <= 4 or place >= len(keys) - 3):
+            if counts[key] >= 3 or (place in crowded and (place - seen[key] <= 4 or place >= len(keys) - 3)):
                 removed.add(place)
-        elif run >= 3 or counts[key] >= 3 and run >= 2 and _runs_to_three(keys, place):
+        elif run >= 3 or (counts[key] >= 3 and run >= 2 and _runs_to_three(keys, place)):
             if n_words > SHORT_TEXT or counts[key] > 3:
                 removed.add(place)
     if removed:

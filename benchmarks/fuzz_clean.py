@@ -1,0 +1,52 @@
+"""Clean random Unicode strings and count exceptions, broken logs and unstable results: none is allowed.
+
+    python benchmarks/fuzz_clean.py [N=1000000] [SEED=0]
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+
+from cai.cleaning.clean import Row, clean_row
+from cai.cleaning.edits import apply, undo
+from cai.cleaning.plan import from_list
+from cai.cleaning.rules import RULES
+
+PIECES = (
+    "Have a great day! ", ":) ", "😊", "👨‍👩‍👧", "\n", "\n\n", "Human: ", "<|im_end|>", "1. a\n", "- b\n", "```", "| a | b |", '"', "“", "loaded ", "Here's a revised version: ",
+    "the response was ", "我们", "。", "é", "â€™", "\x00", "\ud800", "\u202e", "\u200d", "\ufe0f", "\U0001f1eb", "?", "!", ".", ",", " ", "and ", "not ", "# ", "**", ">", "\r", "\x1b[0m", "\u3000", "İ", "ß", "\u0301",
+)  # fmt: skip
+
+
+def main() -> int:
+    n, seed = (int(value) for value in (*sys.argv[1:], *("1000000", "0")[len(sys.argv) - 1 :]))
+    draw = random.Random(seed)
+    plan = from_list("rules", list(RULES))
+    kept = failed = unstable = 0
+    for number in range(n):
+        length = draw.randint(0, 12)
+        text = "".join(
+            draw.choice(PIECES) * draw.choice((1, 1, 1, 2, 5)) if draw.random() < 0.6 else chr(draw.choice((draw.randint(0, 0x2FF), draw.randint(0, 0xFFFF), draw.randint(0, 0x10FFFF))))
+            for _ in range(length)
+        )
+        row = Row(str(number), text, finish_reason=draw.choice((None, "stop", "length")))
+        try:
+            cleaned = clean_row(row, plan)
+            exact = undo(cleaned.edits, apply(cleaned.edits, text)) == text
+            if cleaned.text is not None:
+                kept += 1
+                exact &= clean_row(row._replace(text=cleaned.text), plan).text == cleaned.text
+            unstable += not exact
+            if not exact and unstable < 5:
+                print("not exact:", ascii(text), ascii(cleaned))
+        except Exception as error:  # the point of a fuzzer
+            failed += 1
+            if failed < 5:
+                print(type(error).__name__, error, ascii(text))
+    print(f"{n} strings, {kept} kept, {failed} exceptions, {unstable} not exact or not stable")
+    return bool(failed or unstable)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

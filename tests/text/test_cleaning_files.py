@@ -1,0 +1,86 @@
+"""`cai clean`: the stage's function on files."""
+
+import io
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cai.cleaning.clean import Row, clean_row
+from cai.cleaning.edits import Edit, apply
+from cai.cleaning.files import clean_file
+from cai.cleaning.plan import from_list
+from cai.cleaning.rules import RULES
+from cai.errors import ArtifactError, ParamsError
+
+PLAN = from_list("rules", list(RULES))
+ROWS = [
+    {"prompt_id": "b", "revision": ("Take care of yourself, friend. " * 5).strip(), "n": 1},
+    {"prompt_id": "a", "revision": "I can't help with that.", "n": 2},
+    {"prompt_id": "c", "revision": "The assistant's response was harmful. The revised response is safe.", "n": 3},
+]
+
+
+def _lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_order_and_other_keys_stay_and_everything_is_accounted_for(tmp_path: Path) -> None:
+    source, target = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"  # type: ignore[arg-type]
+    summary = clean_file(source, target, plan=PLAN, edits=tmp_path / "e.jsonl", dropped=tmp_path / "d.jsonl")
+    assert _lines(target) == [{"prompt_id": "b", "revision": "Take care of yourself, friend.", "n": 1}, ROWS[1]]
+    assert [(row["prompt_id"], row["reason"]) for row in _lines(tmp_path / "d.jsonl")] == [("c", "meta_talk")]
+    edits = [Edit(*(edit[name] for name in Edit._fields)) for edit in _lines(tmp_path / "e.jsonl")]  # type: ignore[arg-type]
+    assert apply(edits, str(ROWS[0]["revision"])) == "Take care of yourself, friend."
+    assert (summary.n_rows, summary.n_kept, summary.n_edited, dict(summary.dropped)) == (3, 2, 1, {"meta_talk": 1})
+    assert not list(tmp_path.glob(".*part"))
+
+
+def test_parquet_and_jsonl_give_the_same_texts_as_the_row_function(tmp_path: Path) -> None:
+    pl.DataFrame(ROWS).write_parquet(tmp_path / "in.parquet")
+    clean_file(tmp_path / "in.parquet", tmp_path / "out.parquet", plan=PLAN, workers=2)
+    kept = [clean_row(Row("", str(row["revision"])), PLAN).text for row in ROWS]
+    out = pl.read_parquet(tmp_path / "out.parquet")
+    assert out["revision"].to_list() == [text for text in kept if text is not None]
+    assert out.columns == ["prompt_id", "revision", "n"]
+
+
+def test_standard_streams_are_jsonl(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(json.dumps(ROWS[1]).encode() + b"\n"))
+    monkeypatch.setattr("sys.stdin", stream)
+    clean_file("-", "-", plan=PLAN)
+    assert json.loads(capfdbinary.readouterr().out) == ROWS[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [('{"text": "a"}', "in.jsonl:2: no key revision"), ('{"revision": 3}', "in.jsonl:2: key revision holds no text"), ("{broken", "in.jsonl:2: no valid JSON"), ("[1]", "in.jsonl:2: a row is an object")],
+)
+def test_bad_input_names_file_line_and_key_and_writes_nothing(tmp_path: Path, line: str, said: str) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps(ROWS[1]) + "\n" + line + "\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=said):
+        clean_file(source, tmp_path / "out.jsonl", plan=PLAN, edits=tmp_path / "e.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
+    source = _write(tmp_path / "in.jsonl", ROWS)  # type: ignore[arg-type]
+    with pytest.raises(ParamsError, match="same file"):
+        clean_file(source, source, plan=PLAN)
+    with pytest.raises(ParamsError, match="same file"):
+        clean_file(source, tmp_path / "o.jsonl", plan=PLAN, edits=tmp_path / "o.jsonl")
+
+
+def test_a_missing_file_and_a_broken_parquet_are_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        clean_file(tmp_path / "no.jsonl", tmp_path / "out.jsonl", plan=PLAN)
+    (tmp_path / "bad.parquet").write_bytes(b"nothing")
+    with pytest.raises(ArtifactError, match="Parquet"):
+        clean_file(tmp_path / "bad.parquet", tmp_path / "out.jsonl", plan=PLAN)
