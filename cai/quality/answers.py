@@ -36,11 +36,15 @@ def _asked(parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .with_columns((pl.int_range(pl.len(), dtype=pl.Int32).over("prompt_id") + 1).cast(pl.Int32).alias("turn"))
         .select("prompt_id", "turn", pl.col("set").alias("asked_set"), hashed("turns_text").alias("asked"))
     )
-    heldout = parents["prompts"].filter(pl.col("split") == "heldout").select(
-        "prompt_id",
-        pl.lit(1, dtype=pl.Int32).alias("turn"),
-        pl.lit("heldout").alias("asked_set"),
-        pl.col("prompt").alias("asked"),
+    heldout = (
+        parents["prompts"]
+        .filter(pl.col("split") == "heldout")
+        .select(
+            "prompt_id",
+            pl.lit(1, dtype=pl.Int32).alias("turn"),
+            pl.lit("heldout").alias("asked_set"),
+            pl.col("prompt").alias("asked"),
+        )
     )
     return pl.concat([evaluation, heldout]).unique(subset=["prompt_id", "turn"], keep="first")
 

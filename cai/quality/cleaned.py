@@ -18,7 +18,18 @@ from cai.params import Section, Share
 from cai.quality.accounting import beside, ids, unlike, unsorted
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, Parent, n_rows, never, share_at_least, share_at_most, unique, within, zero
-from cai.quality.texts import PIECE, blank, final_sentence, hashed, hashed_turns, meta_talk, n_chars, near_repeats, repeats, unfinished
+from cai.quality.texts import (
+    PIECE,
+    blank,
+    final_sentence,
+    hashed,
+    hashed_turns,
+    meta_talk,
+    n_chars,
+    near_repeats,
+    repeats,
+    unfinished,
+)
 
 SAME = ("split", "prompt", "turns", "principle_id", "response", "critique")
 PARENTS = (
@@ -33,6 +44,9 @@ PARENTS = (
     ),
     Parent(DROPPED, ("prompt_id", "round")),
 )
+SHORT_WORDS = 20
+"""A short answer, above all a short refusal, may rightly stay as it was."""
+_WORD = r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*"
 # Each screen lets through every text that its predicate could flag.
 _MAYBE_EMOJI = r"[^\x00-\x7F]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
 _MAYBE_PREAMBLE = (
@@ -79,7 +93,9 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         n_chars("revision").alias("n_chars"),
         ((pl.col("finish_reason") == "error") | pl.col("error").is_not_null()).fill_null(True).alias("failed"),
         (pl.col("cut") & (pl.col("finish_reason") != "length")).fill_null(True).alias("wrongly_cut"),
-        (text == pl.col("response").str.strip_chars()).fill_null(False).alias("copies_response"),
+        ((text == pl.col("response").str.strip_chars()) & (text.str.count_matches(_WORD) > SHORT_WORDS))
+        .fill_null(False)
+        .alias("copies_response"),
         (text == pl.col("critique").str.strip_chars()).fill_null(False).alias("copies_critique"),
         _flagged(texts, maybe_emoji(texts), flags.emoji_run, "emoji_run"),
         _flagged(texts, maybe_tag(texts), flags.has_role_tag, "role_tag"),
@@ -122,7 +138,12 @@ def _most_often(texts: pl.Series, count: Callable[[str], int]) -> pl.Series:
     counts = [count(text) for text in texts.gather(places)]
     found = pl.DataFrame({"place": places, "n": counts}, schema={"place": pl.UInt32, "n": pl.Int64})
     all_rows = pl.DataFrame({"place": pl.Series(range(texts.len()), dtype=pl.UInt32)})
-    return all_rows.join(found, on="place", how="left", maintain_order="left").get_column("n").fill_null(1).alias("n_same_sentence")
+    return (
+        all_rows.join(found, on="place", how="left", maintain_order="left")
+        .get_column("n")
+        .fill_null(1)
+        .alias("n_same_sentence")
+    )
 
 
 def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
@@ -161,17 +182,28 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         within("n_chars", thresholds.min_chars, thresholds.max_chars, "the text is neither near-empty nor endless"),
         never("failed", "no failed row is kept"),
         never("wrongly_cut", "only rows that the token budget ended are marked as cut"),
-        never("copies_response", "the revision differs from the response"),
+        never("copies_response", f"a revision of more than {SHORT_WORDS} words differs from the response"),
         never("copies_critique", "the revision differs from the critique"),
         never("emoji_run", "no text holds a run of emoji"),
         never("role_tag", "no text holds a role tag or a template token"),
         never("preamble", "no text opens with talk about the revision"),
-        within("n_same_sentence", 0, times, f"no sentence is said more than {times} times outside lists, code, tables and quotes"),
+        within(
+            "n_same_sentence",
+            0,
+            times,
+            f"no sentence is said more than {times} times outside lists, code, tables and quotes",
+        ),
         share_at_least("kept", thresholds.min_kept_share, "enough of the revisions are left"),
-        share_at_most("near_repeat", thresholds.max_near_repeat_share, "few texts say five words in a row three times"),
-        share_at_most("meta_talk", thresholds.max_meta_talk_share, "few texts talk about an answer instead of giving one"),
+        share_at_most("near_repeat", thresholds.max_near_repeat_share, "few texts say ten words in a row three times"),
+        share_at_most(
+            "meta_talk", thresholds.max_meta_talk_share, "few texts talk about an answer instead of giving one"
+        ),
         share_at_most("unfinished", thresholds.max_unfinished_share, "few texts stop in the middle of a sentence"),
         share_at_most("same_text", thresholds.max_same_text_share, "no single text is given again and again"),
-        share_at_most("shared_closing", thresholds.max_shared_closing_share, "no closing sentence is shared across rows"),
-        share_at_least("distinct_closings", thresholds.min_distinct_closings_share, "closing sentences differ from row to row"),
+        share_at_most(
+            "shared_closing", thresholds.max_shared_closing_share, "no closing sentence is shared across rows"
+        ),
+        share_at_least(
+            "distinct_closings", thresholds.min_distinct_closings_share, "closing sentences differ from row to row"
+        ),
     ]

@@ -70,5 +70,7 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         zero("n_also_kept", "no row is both dropped and kept"),
         zero("n_revisions_lost", "every revision is kept or dropped"),
         share_at_most("dropped", thresholds.max_dropped_share, "not too many of the revisions were dropped"),
-        share_at_most("one_reason", thresholds.max_one_reason_share, "no single reason drops too many of the revisions"),
+        share_at_most(
+            "one_reason", thresholds.max_one_reason_share, "no single reason drops too many of the revisions"
+        ),
     ]

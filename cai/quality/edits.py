@@ -65,7 +65,9 @@ def _not_replayed(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> p
     goal = {(name, round_): kept for name, round_, _, kept in texts.rows()}
     wrong: set[tuple[str, int]] = set()
     ordered = frame.sort(TABLE.key, maintain_order=True)
-    for name, round_, start, end, removed, inserted in ordered.select(*ROW, "start", "end", "removed", "inserted").iter_rows():
+    for name, round_, start, end, removed, inserted in ordered.select(
+        *ROW, "start", "end", "removed", "inserted"
+    ).iter_rows():
         text = state[name, round_]
         if text is None or text[start:end] != removed:
             wrong.add((name, round_))

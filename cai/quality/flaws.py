@@ -19,7 +19,7 @@ class Flawed(Section):
 
 
 def flaws(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Flags ``repeated``: a sentence said three times; ``near_repeat``: five words in a row said three times."""
+    """Flags ``repeated``: a sentence said three times; ``near_repeat``: ten words in a row said three times."""
     return (
         repeats(texts, cut=SENTENCE, times=3, least_chars=10).alias("repeated"),
         near_repeats(texts).alias("near_repeat"),
@@ -42,10 +42,13 @@ def flaw_checks(thresholds: Flawed, what: str) -> list[Check]:
         share_at_most(
             "near_repeat",
             thresholds.max_near_repeat_share,
-            f"not every {what} says five words in a row three times",
+            f"not every {what} says ten words in a row three times",
             kind="record",
         ),
         share_at_most(
-            "meta_talk", thresholds.max_meta_talk_share, f"not every {what} talks about an answer instead of giving one", kind="record"
+            "meta_talk",
+            thresholds.max_meta_talk_share,
+            f"not every {what} talks about an answer instead of giving one",
+            kind="record",
         ),
     ]

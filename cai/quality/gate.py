@@ -268,10 +268,13 @@ def _slim(suite: ModuleType, lazy: pl.LazyFrame, n_rows: int, parents: Mapping[s
 
 def _slice(table: Table, lazy: pl.LazyFrame) -> pl.DataFrame:
     try:
-        return lazy.collect()
+        return lazy.collect(engine="in-memory")
     except (pl.exceptions.ComputeError, OSError) as error:
         raise ArtifactError(
-            table.path, "not a readable Parquet file", got=str(error)[:200], next_step=f'rerun "dvc repro {table.stage}"'
+            table.path,
+            "not a readable Parquet file",
+            got=str(error)[:200],
+            next_step=f'rerun "dvc repro {table.stage}"',
         ) from None
 
 
@@ -289,9 +292,7 @@ def _entries(
     facts: Facts,
     key: tuple[str, ...],
 ) -> list[dict[str, Any]]:
-    return [
-        _entry(check, outcome, frames, facts, key) for check, outcome in zip(checks, outcomes, strict=True)
-    ]
+    return [_entry(check, outcome, frames, facts, key) for check, outcome in zip(checks, outcomes, strict=True)]
 
 
 def _entry(
@@ -358,7 +359,9 @@ def _ids(bad: pl.DataFrame, key: tuple[str, ...], check: Check) -> list[str]:
         far = (pl.col(check.arguments["column"]) - sum(middle) / len(middle)).abs()
         bad = bad.sort(far, descending=True, maintain_order=True)
     head = bad.head(WORST)
-    return ["/".join(str(part) for part in row) for row in head.select(name for name in key if name in head.columns).rows()]
+    return [
+        "/".join(str(part) for part in row) for row in head.select(name for name in key if name in head.columns).rows()
+    ]
 
 
 def snake(name: str) -> str:

@@ -29,7 +29,9 @@ def generated(text: str) -> list[pl.Expr]:
         ((missing != (pl.col("finish_reason") == "error")) | (missing != pl.col("error").is_not_null()))
         .fill_null(True)
         .alias("unexplained"),
-        (pl.col("error").is_not_null() & (pl.col("error").str.strip_chars() == "")).fill_null(False).alias("empty_reason"),
+        (pl.col("error").is_not_null() & (pl.col("error").str.strip_chars() == ""))
+        .fill_null(False)
+        .alias("empty_reason"),
         missing.alias("failed"),
         (pl.col("error") == "disabled").fill_null(False).alias("disabled"),
         blank(text).alias("blank"),
@@ -69,7 +71,12 @@ def generated_checks(thresholds: Generated, what: str, kind: Kind = "fitness") -
         share_at_most("failed", thresholds.max_failed_share, f"few rows lack their {what}"),
         share_at_most("blank", thresholds.max_blank_share, f"few of the {what}s are blank"),
         share_at_most(
-            "truncated", thresholds.max_truncated_share, f"not too many {what}s were ended by the token budget", kind=kind
+            "truncated",
+            thresholds.max_truncated_share,
+            f"not too many {what}s were ended by the token budget",
+            kind=kind,
         ),
-        share_at_most("same_text", thresholds.max_same_text_share, f"no single {what} is given again and again", kind=kind),
+        share_at_most(
+            "same_text", thresholds.max_same_text_share, f"no single {what} is given again and again", kind=kind
+        ),
     ]

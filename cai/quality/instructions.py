@@ -16,9 +16,7 @@ from cai.quality.checks import Check, Parent, below, fact_within, n_rows, never,
 from cai.quality.leaks import evaluation_similarity
 from cai.quality.texts import blank, hashed, n_chars, near_repeats, normalised
 
-PARENTS = (
-    Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),
-)
+PARENTS = (Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),)
 
 
 class Thresholds(Section):
@@ -83,5 +81,7 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
             "no prompt is an evaluation prompt or nearly one (share of word 3-grams in common)",
         ),
         share_at_most("same_text", thresholds.max_same_text_share, "no single response is given again and again"),
-        share_at_most("near_repeat", thresholds.max_near_repeat_share, "few responses say five words in a row three times"),
+        share_at_most(
+            "near_repeat", thresholds.max_near_repeat_share, "few responses say ten words in a row three times"
+        ),
     ]

@@ -20,7 +20,11 @@ class JudgeQuality(Section):
 
     def told(self) -> str:
         """What the sentence of such a check has to add."""
-        return "" if self.judge_quality == "enforce" else " (a warning: this judge is not valid, see metrics/judge_card.json)"
+        return (
+            ""
+            if self.judge_quality == "enforce"
+            else " (a warning: this judge is not valid, see metrics/judge_card.json)"
+        )
 
 
 def two_sided_facts(facts: Facts, name: str, k: int, n: int) -> None:

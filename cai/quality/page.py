@@ -34,7 +34,10 @@ def page(artifact: str, mode: str, n_rows: int, n_failed: int, detail: Sequence[
         about = f"<br><code>{html.escape(entry['expectation'])} {html.escape(str(entry['column'] or ''))}</code>"
         cells = [
             f"<td>{result}</td><td>{html.escape(entry['words'])}{about}{error}</td><td>{entry['kind']}</td>",
-            *(f'<td class="n">{html.escape(shown(entry[key]))}</td>' for key in ("observed", "bound", "threshold", "n", "n_bad")),
+            *(
+                f'<td class="n">{html.escape(shown(entry[key]))}</td>'
+                for key in ("observed", "bound", "threshold", "n", "n_bad")
+            ),
             f"<td><code>{html.escape(' '.join(entry['worst_ids']))}</code></td>",
         ]
         rows.append(f'<tr class="{result.replace(" ", "")}">{"".join(cells)}</tr>')

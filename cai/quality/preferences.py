@@ -10,7 +10,7 @@ from pydantic import Field
 from cai.artifacts.preference import EXCLUDED, VERDICTS
 from cai.artifacts.preference import PREFERENCES as TABLE
 from cai.artifacts.prompts import PROMPTS
-from cai.params import Section, Share
+from cai.params import Share
 from cai.quality.accounting import beside, ids, unlike, unsorted
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, Parent, fact_within, n_rows, never, share_at_most, unique, within, zero
@@ -23,7 +23,13 @@ PARENTS = (
     ),
     Parent(
         VERDICTS,
-        ("prompt_id", "status", "p", hashed("response_a").alias("response_a"), hashed("response_b").alias("response_b")),
+        (
+            "prompt_id",
+            "status",
+            "p",
+            hashed("response_a").alias("response_a"),
+            hashed("response_b").alias("response_b"),
+        ),
     ),
     Parent(EXCLUDED, ("prompt_id",)),
 )
@@ -56,7 +62,9 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         "split",
         pl.col("cluster_id_parent").alias("cluster_id"),
         pl.col("split_parent"),
-        (pl.col("unknown") | ~pl.col("split_parent").is_in(["pref_train", "pref_test"])).fill_null(True).alias("unknown"),
+        (pl.col("unknown") | ~pl.col("split_parent").is_in(["pref_train", "pref_test"]))
+        .fill_null(True)
+        .alias("unknown"),
         unlike(own).alias("unlike_prompt"),
         (pl.col("split_parent").str.strip_prefix("pref_") != pl.col("split")).fill_null(False).alias("other_split"),
         (pl.col("status") != "ok").fill_null(True).alias("not_judged"),
@@ -64,13 +72,15 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
             hashed("chosen").ne_missing(pl.when(first).then(a).otherwise(b))
             | hashed("rejected").ne_missing(pl.when(first).then(b).otherwise(a))
         ).alias("other_texts"),
-        (
-            ~((pl.col("p_chosen") == 1.0) | ((pl.col("p_chosen") - better).abs() < 1e-9)) | (better <= 0.5)
-        ).fill_null(False).alias("other_p"),
+        (~((pl.col("p_chosen") == 1.0) | ((pl.col("p_chosen") - better).abs() < 1e-9)) | (better <= 0.5))
+        .fill_null(False)
+        .alias("other_p"),
         blank("chosen").alias("chosen_blank"),
         blank("rejected").alias("rejected_blank"),
         pl.max_horizontal(n_chars("chosen"), n_chars("rejected")).alias("n_chars"),
-        (pl.col("chosen").str.strip_chars() == pl.col("rejected").str.strip_chars()).fill_null(False).alias("same_text"),
+        (pl.col("chosen").str.strip_chars() == pl.col("rejected").str.strip_chars())
+        .fill_null(False)
+        .alias("same_text"),
         ~((pl.col("p_chosen") > 0.5) & (pl.col("p_chosen") <= 1.0)).fill_null(False).alias("p_out_of_range"),
         (~pl.col("chosen_draw").is_in([0, 1])).fill_null(True).alias("strange_draw"),
         (pl.col("chosen_draw") == 0).fill_null(False).alias("first_draw"),
@@ -131,7 +141,9 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         never("p_out_of_range", "p_chosen lies above 0.5 and not above 1"),
         never("strange_draw", "chosen_draw is 0 or 1"),
         *two_sided_checks(
-            "first_draw_chosen", thresholds.max_draw_imbalance, "neither draw is chosen more often: they are exchangeable"
+            "first_draw_chosen",
+            thresholds.max_draw_imbalance,
+            "neither draw is chosen more often: they are exchangeable",
         ),
         share_at_most(
             "length_only",

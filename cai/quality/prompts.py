@@ -18,9 +18,7 @@ from cai.quality.checks import Check, Parent, below, fact_within, n_rows, never,
 from cai.quality.leaks import evaluation_similarity
 from cai.quality.texts import blank, n_chars
 
-PARENTS = (
-    Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),
-)
+PARENTS = (Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),)
 
 
 class Thresholds(Section):
@@ -46,7 +44,9 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         "n_turns",
         blank("prompt").alias("blank"),
         n_chars("prompt").alias("n_chars"),
-        (pl.col("n_turns").cast(pl.Int64) != pl.col("turns").list.len().cast(pl.Int64)).fill_null(True).alias("miscounted"),
+        (pl.col("n_turns").cast(pl.Int64) != pl.col("turns").list.len().cast(pl.Int64))
+        .fill_null(True)
+        .alias("miscounted"),
         (last.struct.field("text").ne_missing(pl.col("prompt")) | last.struct.field("role").ne_missing(pl.lit("user")))
         .fill_null(True)
         .alias("not_last_turn"),

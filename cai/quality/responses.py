@@ -16,9 +16,7 @@ from cai.quality.generation import Generated, generated, generated_checks, gener
 from cai.quality.texts import hashed, hashed_turns, meta_talk
 
 SPLITS = ("sft_train", "sft_test")
-PARENTS = (
-    Parent(PROMPTS, ("prompt_id", "split", hashed("prompt").alias("prompt"), hashed_turns().alias("turns"))),
-)
+PARENTS = (Parent(PROMPTS, ("prompt_id", "split", hashed("prompt").alias("prompt"), hashed_turns().alias("turns"))),)
 
 
 class Thresholds(Generated, Flawed):

@@ -115,6 +115,8 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         *generated_checks(thresholds, "revision", kind="record"),
         *flaw_checks(thresholds, "revision"),
         share_at_most("emoji", thresholds.max_emoji_share, "not every revision holds emoji", kind="record"),
-        share_at_most("copied", thresholds.max_copied_share, "not every revision copies response or critique", kind="record"),
+        share_at_most(
+            "copied", thresholds.max_copied_share, "not every revision copies response or critique", kind="record"
+        ),
         *principle_checks(thresholds.min_principles, thresholds.max_principle_ratio),
     ]

@@ -18,9 +18,7 @@ from cai.quality.texts import hashed, hashed_turns, meta_talk
 
 SPLITS = ("pref_train", "pref_test")
 N_DRAWS = 2
-PARENTS = (
-    Parent(PROMPTS, ("prompt_id", "split", hashed("prompt").alias("prompt"), hashed_turns().alias("turns"))),
-)
+PARENTS = (Parent(PROMPTS, ("prompt_id", "split", hashed("prompt").alias("prompt"), hashed_turns().alias("turns"))),)
 
 
 class Thresholds(Generated, Flawed):
@@ -51,10 +49,16 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
     unsorted(found, rows, TABLE.key)
     prompts = parents["prompts"].filter(pl.col("split").is_in(SPLITS))
     missing(found, "n_prompts_without_row", prompts, rows, ("prompt_id",))
-    draws = rows.filter(~pl.col("strange_draw")).group_by("prompt_id").agg(
-        pl.col("draw").n_unique().alias("n"),
-        ((pl.len() == N_DRAWS) & pl.col("text_hash").is_not_null().all() & (pl.col("text_hash").n_unique() == 1)).alias("same"),
-        pl.col("text_hash").is_not_null().all().alias("with_text"),
+    draws = (
+        rows.filter(~pl.col("strange_draw"))
+        .group_by("prompt_id")
+        .agg(
+            pl.col("draw").n_unique().alias("n"),
+            (
+                (pl.len() == N_DRAWS) & pl.col("text_hash").is_not_null().all() & (pl.col("text_hash").n_unique() == 1)
+            ).alias("same"),
+            pl.col("text_hash").is_not_null().all().alias("with_text"),
+        )
     )
     found.count("n_without_both_draws", ids(draws.filter(pl.col("n") != N_DRAWS)))
     pairs = draws.filter(pl.col("with_text") & (pl.col("n") == N_DRAWS))
@@ -77,6 +81,8 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         zero("n_prompts_without_row", "every preference prompt has rows"),
         zero("n_without_both_draws", "every prompt has both draws"),
         *generated_checks(thresholds, "response"),
-        share_at_most("identical_pair", thresholds.max_identical_pair_share, "the two draws of a prompt differ, mostly"),
+        share_at_most(
+            "identical_pair", thresholds.max_identical_pair_share, "the two draws of a prompt differ, mostly"
+        ),
         *flaw_checks(thresholds, "response"),
     ]

@@ -19,6 +19,9 @@ _PICTURE = r"[\x{1F300}-\x{1FAFF}\x{2600}-\x{27BF}]"
 _FINAL = r"([^.!?…。！？\n]*[\p{L}\p{N}][^.!?…。！？\n]*)[^\p{L}\p{N}]*$"
 SENTENCE = r"[^.!?…。！？।\n\r]+"
 """A run of characters between stops."""
+NEAR_WORDS = 10
+"""SmolLM2's 1,440 raw revisions hold ten words in a row three times in 41 %, cleaned ones in 6 %; five words, which stock
+phrases reach, in 57 % and 29 %."""
 PIECE = r"[\p{L}\p{M}\p{N} \t,'’-]+"
 """Finer than any sentence segmentation: a sentence said three times is made of pieces said three times."""
 
@@ -52,7 +55,9 @@ def meta_talk(column: str) -> pl.Expr:
 def unfinished(column: str) -> pl.Expr:
     """Whether the text ends without a stop, a closing mark or a list item."""
     text = pl.col(column)
-    return (~(text.str.contains(_ENDS) | text.str.contains(_ITEM_END)) & (text.str.strip_chars() != "")).fill_null(False)
+    return (~(text.str.contains(_ENDS) | text.str.contains(_ITEM_END)) & (text.str.strip_chars() != "")).fill_null(
+        False
+    )
 
 
 def has_emoji(column: str) -> pl.Expr:
@@ -67,7 +72,12 @@ def final_sentence(column: str) -> pl.Expr:
 
 def normalised(column: pl.Expr) -> pl.Expr:
     """The words of a text in lower case joined by one space; the text itself where it has no word."""
-    words = column.str.to_lowercase().str.replace_all(r"['’‘]", "").str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars()
+    words = (
+        column.str.to_lowercase()
+        .str.replace_all(r"['’‘]", "")
+        .str.replace_all(r"[^\p{L}\p{N}]+", " ")
+        .str.strip_chars()
+    )
     return pl.when(words == "").then(column).otherwise(words)
 
 
@@ -92,7 +102,7 @@ def repeats(texts: pl.Series, *, cut: str, times: int, least_chars: int) -> pl.S
     return _marked(texts.len(), hit)
 
 
-def near_repeats(texts: pl.Series, *, words: int = 5, times: int = 3) -> pl.Series:
+def near_repeats(texts: pl.Series, *, words: int = NEAR_WORDS, times: int = 3) -> pl.Series:
     """For every text whether some sequence of that many words stands in it that often: repeats and near repeats."""
     tokens = (
         pl.DataFrame({"text": texts.rename("text")})

@@ -58,7 +58,9 @@ def facts(summary: Mapping[str, Any], parents: Mapping[str, pl.DataFrame]) -> Fa
     found["loss_ratio"] = _ratio(given.get("loss_last"), given.get("loss_first"))
     found["eval_loss_ratio"] = _ratio(given.get("eval_loss"), given.get("eval_loss_before"))
     dropped = flat.get("dropped")
-    n_dropped = sum(int(n) for n in dropped.values()) if isinstance(dropped, Mapping) else int(flat.get("n_dropped") or 0)
+    n_dropped = (
+        sum(int(n) for n in dropped.values()) if isinstance(dropped, Mapping) else int(flat.get("n_dropped") or 0)
+    )
     n_given = int(_number(flat.get("n_rows")) or 0) + int(_number(flat.get("n_eval_rows")) or 0)
     found.share("dropped", n_dropped, n_dropped + n_given)
     found["n_stopped"] = int(flat.get("stopped_at_step") is not None)
@@ -87,12 +89,22 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         zero("n_losses_absent", "the first and the last loss are known"),
         zero("n_losses_not_finite", "every loss is finite"),
         fact_within(
-            "mean_completion_tokens", thresholds.min_completion_tokens, None, "rows teach more than a word or two", "fitness"
+            "mean_completion_tokens",
+            thresholds.min_completion_tokens,
+            None,
+            "rows teach more than a word or two",
+            "fitness",
         ),
         share_at_most("dropped", thresholds.max_dropped_share, "few rows were left out by the trainer"),
-        fact_within("loss_ratio", None, thresholds.max_loss_ratio, "the training loss fell (last over first)", "fitness"),
         fact_within(
-            "eval_loss_ratio", None, thresholds.max_eval_loss_ratio, "the held-out loss did not rise (after over before)", "fitness"
+            "loss_ratio", None, thresholds.max_loss_ratio, "the training loss fell (last over first)", "fitness"
+        ),
+        fact_within(
+            "eval_loss_ratio",
+            None,
+            thresholds.max_eval_loss_ratio,
+            "the held-out loss did not rise (after over before)",
+            "fitness",
         ),
         fact_within("n_stopped", 0, 0, "the collapse guard did not end the run", "fitness"),
     ]

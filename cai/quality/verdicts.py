@@ -68,7 +68,9 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         .fill_null(False)
         .alias("wrong_flip"),
         (ok & (p == 0.5)).fill_null(False).alias("ok_without_preference"),
-        (ok != (pl.col("reason").is_null() | (pl.col("reason").str.strip_chars() == ""))).fill_null(True).alias("unexplained"),
+        (ok != (pl.col("reason").is_null() | (pl.col("reason").str.strip_chars() == "")))
+        .fill_null(True)
+        .alias("unexplained"),
         (pl.col("status") == "error").fill_null(False).alias("error"),
         (pl.col("status") == "unparsed").fill_null(False).alias("unparsed"),
         (pl.col("status") == "refused").fill_null(False).alias("refused"),
@@ -125,16 +127,26 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         never("ok_without_preference", "a verdict that is ok prefers one response"),
         never("unexplained", "a verdict says why exactly when it is not ok"),
         share_at_most("error", thresholds.max_error_share, "few pairs could not be judged at all"),
-        share_at_most("unparsed", thresholds.max_unparsed_share, f"few replies name no option{told}", severity=severity),
+        share_at_most(
+            "unparsed", thresholds.max_unparsed_share, f"few replies name no option{told}", severity=severity
+        ),
         share_at_most("refused", thresholds.max_refused_share, f"the judge seldom refuses{told}", severity=severity),
         share_at_most("tie", thresholds.max_tie_share, f"the judge is seldom uncertain{told}", severity=severity),
         share_at_most("flip", thresholds.max_flip_share, f"the orders seldom disagree{told}", severity=severity),
         share_at_most(
-            "low_label_mass", thresholds.max_low_label_mass_share, f"the judge mostly names a label{told}", severity=severity
+            "low_label_mass",
+            thresholds.max_low_label_mass_share,
+            f"the judge mostly names a label{told}",
+            severity=severity,
         ),
         *two_sided_checks(
-            "first_shown_wins", thresholds.max_position_bias, f"the response shown first wins about half{told}", severity
+            "first_shown_wins",
+            thresholds.max_position_bias,
+            f"the response shown first wins about half{told}",
+            severity,
         ),
-        *two_sided_checks("a_wins", thresholds.max_draw_imbalance, "response_a wins about half: the draws are exchangeable"),
+        *two_sided_checks(
+            "a_wins", thresholds.max_draw_imbalance, "response_a wins about half: the draws are exchangeable"
+        ),
         *principle_checks(thresholds.min_principles, thresholds.max_principle_ratio),
     ]

@@ -13,6 +13,8 @@ from tests.quality.healthy import TABLES, Tables
 Fault = Callable[[Tables], None]
 Case = tuple[str, str, Fault, set[str]]
 LOOP = "I will not say the same thing over again. "
+NEAR = " ".join(f"At any time of day or night you may ask me {what}." for what in ("this", "that", "more"))
+PLAIN = " ".join(f"Plain word number {n} is here." for n in range(6))
 ORDER = "expect_table_columns_to_match_ordered_list"
 COUNT = "expect_table_row_count_to_be_between"
 
@@ -178,12 +180,17 @@ def _flawed(name: str, text: str) -> list[Case]:
         return f"{row[text]} Alas number one. {_tag(row)} Alas number one. {_tag(row)} and so it is. Alas number one."
 
     def near(row: dict[str, Any]) -> str:
-        return f"{row[text]} You may always ask me this. You may always ask me that. You may always ask me more."
+        return f"{row[text]} {NEAR}"
 
     return [
         (name, "sentence loops", every(name, **{text: loops}), {"repeated_share"}),
         (name, "near repeats", every(name, **{text: near}), {"near_repeat_share"}),
-        (name, "meta talk", every(name, **{text: lambda row: f"{row[text]} The assistant's response was fine."}), {"meta_talk_share"}),
+        (
+            name,
+            "meta talk",
+            every(name, **{text: lambda row: f"{row[text]} The assistant's response was fine."}),
+            {"meta_talk_share"},
+        ),
     ]
 
 
@@ -244,7 +251,7 @@ INSTRUCTION_CASES: list[Case] = [
     ("instructions", "a prompt in two splits", edit("instructions", 1, prompt="Describe one apple attic desert 0", turns=structs((Turn("user", "Describe one apple attic desert 0"),))), {"n_same_prompt"}),
     ("instructions", "an evaluation prompt", edit("instructions", 0, prompt="Compose for an evaluation apple attic desert 0", turns=structs((Turn("user", "Compose for an evaluation apple attic desert 0"),))), {"evaluation_similarity"}),
     ("instructions", "one response for all", every("instructions", response="It depends."), {"same_text_share"}),
-    ("instructions", "near repeats", every("instructions", response=lambda row: f"{row['response']} {LOOP * 3}"), {"near_repeat_share"}),
+    ("instructions", "near repeats", every("instructions", response=lambda row: f"{row['response']} {LOOP * 4}"), {"near_repeat_share"}),
 ]  # fmt: skip
 
 EVALUATION_CASES: list[Case] = [
@@ -295,7 +302,11 @@ CRITIQUE_CASES: list[Case] = [
 
 
 def _second_response(made: Tables) -> None:
-    edit("revisions", lambda row: row["round"] == 2 and row["prompt_id"] == made["revisions"]["prompt_id"][0], response="Something else.")(made)
+    edit(
+        "revisions",
+        lambda row: row["round"] == 2 and row["prompt_id"] == made["revisions"]["prompt_id"][0],
+        response="Something else.",
+    )(made)
 
 
 def _first_response(made: Tables) -> None:
@@ -325,7 +336,9 @@ def _chained(cases: list[Case]) -> list[Case]:
         def whole(made: Tables) -> None:
             fault(made)
             left = {(row["prompt_id"], row["round"] + 1): row["revision"] for row in made["revisions"].to_dicts()}
-            edit("revisions", lambda row: row["round"] > 1, response=lambda row: left[row["prompt_id"], row["round"]])(made)
+            edit("revisions", lambda row: row["round"] > 1, response=lambda row: left[row["prompt_id"], row["round"]])(
+                made
+            )
 
         return whole
 
@@ -364,7 +377,7 @@ CLEANED_CASES: list[Case] = [
     ("cleaned", "a near-empty text", _clean_text("No."), {"n_chars"}),
     ("cleaned", "a failed row", edit("cleaned", 0, finish_reason="error"), {"failed"}),
     ("cleaned", "wrongly marked as cut", edit("cleaned", 0, cut=True), {"wrongly_cut"}),
-    ("cleaned", "a copied response", edit("cleaned", 0, revision=lambda row: row["response"]), {"copies_response"}),
+    ("cleaned", "a copied response", both(*(edit(name, 0, response=PLAIN) for name in ("cleaned", "revisions")), edit("cleaned", 0, revision=PLAIN)), {"copies_response"}),
     ("cleaned", "a copied critique", edit("cleaned", 0, revision=lambda row: row["critique"]), {"copies_critique"}),
     ("cleaned", "emoji tails", _clean_text("Gladly, let us consider it. 😀😀😀😀😀😀"), {"emoji_run"}),
     ("cleaned", "emoticon tails", _clean_text("Gladly, let us consider it. :) :) :) :) :) :)"), {"emoji_run"}),
@@ -373,7 +386,7 @@ CLEANED_CASES: list[Case] = [
     ("cleaned", "a preamble", _clean_text("Here's a revised version:\n\nGladly, let us consider it."), {"preamble"}),
     ("cleaned", "a sentence three times", _clean_text("We can look at it. It is fine. We can look at it. So it is. We can look at it."), {"n_same_sentence"}),
     ("cleaned", "most dropped", both(lambda made: made.update(cleaned=made["cleaned"].head(17)), lambda made: made.update(dropped=pl.concat([made["dropped"], made["revisions"].join(made["cleaned"], on=["prompt_id", "round"], how="anti").join(made["dropped"], on=["prompt_id", "round"], how="anti").select("prompt_id", "round", pl.lit("r").alias("reason"), pl.lit("r").alias("rule"), "revision")]))), {"kept_share"}),
-    ("cleaned", "near repeats", every("cleaned", revision=lambda row: f"You may always ask me this. You may always ask me that. You may always ask me more. {row['revision']}"), {"near_repeat_share"}),
+    ("cleaned", "near repeats", every("cleaned", revision=lambda row: f"{NEAR} {row['revision']}"), {"near_repeat_share"}),
     ("cleaned", "meta talk", every("cleaned", revision=lambda row: f"Well, the assistant's response was fine. {row['revision']}"), {"meta_talk_share"}),
     ("cleaned", "cut tails", every("cleaned", revision=lambda row: f"{row['revision']} And also {row['prompt_id']} the"), {"unfinished_share"}),
     ("cleaned", "one text for all", every("cleaned", revision="I am sorry, I will not."), {"same_text_share", "shared_closing_share", "distinct_closings_share"}),
@@ -387,7 +400,13 @@ def _drop_many(n: int, reasons: int) -> Fault:
         gone = made["cleaned"].head(n).select("prompt_id", "round")
         made["cleaned"] = made["cleaned"].slice(n)
         more = made["revisions"].join(gone, on=["prompt_id", "round"], how="semi").with_row_index("n")
-        more = more.select("prompt_id", "round", pl.format("r{}", pl.col("n") % reasons).alias("reason"), pl.lit("r").alias("rule"), "revision")
+        more = more.select(
+            "prompt_id",
+            "round",
+            pl.format("r{}", pl.col("n") % reasons).alias("reason"),
+            pl.lit("r").alias("rule"),
+            "revision",
+        )
         made["dropped"] = pl.concat([made["dropped"], more]).sort("prompt_id", "round")
 
     return fault
@@ -443,7 +462,11 @@ SAMPLE_CASES: list[Case] = [
 
 
 def _status(status: str) -> dict[str, Any]:
-    return {**dict.fromkeys(("p_first", "p_second", "p", "flip", "label_mass_first", "label_mass_second")), "status": status, "reason": status}
+    return {
+        **dict.fromkeys(("p_first", "p_second", "p", "flip", "label_mass_first", "label_mass_second")),
+        "status": status,
+        "reason": status,
+    }
 
 
 VERDICT_CASES: list[Case] = [
@@ -523,7 +546,12 @@ def _texts(side: str, words: str | Callable[[dict[str, Any]], str], place: Any) 
             kept = now[row["prompt_id"]]
             return str(kept["chosen"] if kept["chosen_draw"] == draw else kept["rejected"])
 
-        edit("verdicts", lambda row: row["prompt_id"] in now, response_a=lambda row: text(row, 0), response_b=lambda row: text(row, 1))(made)
+        edit(
+            "verdicts",
+            lambda row: row["prompt_id"] in now,
+            response_a=lambda row: text(row, 0),
+            response_b=lambda row: text(row, 1),
+        )(made)
 
     return fault
 

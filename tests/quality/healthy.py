@@ -34,8 +34,42 @@ TABLES: dict[str, Table] = {
 }
 Tables = dict[str, pl.DataFrame]
 SIZES = {"sft_train": 16, "sft_test": 8, "pref_train": 24, "pref_test": 8, "heldout": 8}
-NAMES = "apple brick candle desert engine forest garden harbor island jacket kettle ladder mirror needle orchid pillow".split()
-PLACES = "attic barn cellar dock field garage hall lobby market office park quarry rooftop school tunnel yard".split()
+NAMES = [
+    "apple",
+    "brick",
+    "candle",
+    "desert",
+    "engine",
+    "forest",
+    "garden",
+    "harbor",
+    "island",
+    "jacket",
+    "kettle",
+    "ladder",
+    "mirror",
+    "needle",
+    "orchid",
+    "pillow",
+]
+PLACES = [
+    "attic",
+    "barn",
+    "cellar",
+    "dock",
+    "field",
+    "garage",
+    "hall",
+    "lobby",
+    "market",
+    "office",
+    "park",
+    "quarry",
+    "rooftop",
+    "school",
+    "tunnel",
+    "yard",
+]
 ROUNDS = 2
 
 
@@ -99,7 +133,8 @@ def tables() -> Tables:
                 "item_id": str(n),
                 "category": "writing",
                 "temperature": 0.7,
-                "turns_text": [_phrase(n, "Compose for an evaluation")] + ([_phrase(n, "Now shorten it")] if n < 12 else []),
+                "turns_text": [_phrase(n, "Compose for an evaluation")]
+                + ([_phrase(n, "Now shorten it")] if n < 12 else []),
                 "reference": ["A reference"] if n % 3 == 0 else None,
             }
             for n in range(24)
@@ -117,7 +152,9 @@ def tables() -> Tables:
         text = row["response"]
         for round_ in range(1, ROUNDS + 1):
             critique = f"The draft {n} of round {round_} sounds harsh about {NAMES[n % 16]}."
-            revision = f"Gladly, {_phrase(n, 'consider')} in round {round_}. {_phrase(n, 'Wishing you well with')} {round_}."
+            revision = (
+                f"Gladly, {_phrase(n, 'consider')} in round {round_}. {_phrase(n, 'Wishing you well with')} {round_}."
+            )
             head = {"prompt_id": row["prompt_id"], "round": round_, "principle_id": f"p{(n + round_) % 4}"}
             critiques.append({**head, "critique": critique, **_written()})
             revisions.append(
@@ -186,7 +223,8 @@ def tables() -> Tables:
     for n, row in enumerate(compared):
         texts = [f"Take {draw} of {_phrase(n, 'my view on')}{' indeed' * ((n + draw) % 2)}." for draw in (0, 1)]
         samples += [
-            {**{key: row[key] for key in shared}, "draw": draw, "response": texts[draw], **_written()} for draw in (0, 1)
+            {**{key: row[key] for key in shared}, "draw": draw, "response": texts[draw], **_written()}
+            for draw in (0, 1)
         ]
         tie = n % 16 == 7
         p_first, p_second = (0.52, 0.48) if tie else ((0.7, 0.8) if n % 4 < 2 else (0.3, 0.2))
@@ -237,7 +275,9 @@ def tables() -> Tables:
     for row in prompts:
         if row["split"] == "heldout":
             answers.append(_answer(str(row["prompt_id"]), 1, "heldout", None, str(row["prompt"]), len(answers)))
-    made["answers_base"] = ANSWERS.frame(sorted(answers, key=lambda row: (str(row["prompt_id"]), int(str(row["turn"])))))
+    made["answers_base"] = ANSWERS.frame(
+        sorted(answers, key=lambda row: (str(row["prompt_id"]), int(str(row["turn"]))))
+    )
     return made
 
 

@@ -29,7 +29,7 @@ def thresholds(artifact: str, **changes: Any) -> Any:
     return gate.thresholds_type(artifact).model_validate({**THRESHOLDS[gate.block_name(artifact)], **changes})
 
 
-@pytest.fixture()
+@pytest.fixture
 def made(tmp_path: Path) -> healthy.Tables:
     return healthy.tables()
 
@@ -171,7 +171,9 @@ def test_an_exception_inside_a_metric_is_a_failure_with_its_message(
     suite = gate.suite_of("cleaned")
     real = suite.expectations
     broken = Check("ExpectColumnValuesToBeBetween", {"column": "absent", "max_value": 1}, "invariant", "rows", "broken")
-    textual = Check("ExpectColumnMaxToBeBetween", {"column": "split_of_text", "max_value": 1}, "invariant", "rows", "text")
+    textual = Check(
+        "ExpectColumnMaxToBeBetween", {"column": "split_of_text", "max_value": 1}, "invariant", "rows", "text"
+    )
     monkeypatch.setattr(suite, "expectations", lambda *args: [*real(*args), broken, textual])
     slim = suite.slim
     monkeypatch.setattr(suite, "slim", lambda *args: slim(*args).with_columns(pl.lit("a").alias("split_of_text")))
@@ -225,7 +227,9 @@ def test_a_warning_is_shown_and_does_not_fail(tmp_path: Path, made: healthy.Tabl
 
 def test_a_share_over_its_threshold_passes_while_its_bound_does_not(tmp_path: Path, made: healthy.Tables) -> None:
     n = made["cleaned"].height
-    edit("cleaned", lambda row: row["prompt_id"] == made["cleaned"]["prompt_id"][0], revision="The assistant's response.")(made)
+    edit(
+        "cleaned", lambda row: row["prompt_id"] == made["cleaned"]["prompt_id"][0], revision="The assistant's response."
+    )(made)
     two = made["cleaned"].filter(pl.col("revision") == "The assistant's response.").height
     result = cleaned(tmp_path, made, max_meta_talk_share=0.03, min_distinct_closings_share=0.0)
     entry = next(entry for entry in result.detail if entry["column"] == "meta_talk_share")

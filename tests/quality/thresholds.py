@@ -43,7 +43,14 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
     },
     "responses": {**GENERATED, **FLAWED},
     "critiques": {**GENERATED, **FLAWED, **PRINCIPLES, "max_rounds": 4},
-    "revisions": {**GENERATED, **FLAWED, **PRINCIPLES, "max_rounds": 4, "max_emoji_share": 0.5, "max_copied_share": 0.5},
+    "revisions": {
+        **GENERATED,
+        **FLAWED,
+        **PRINCIPLES,
+        "max_rounds": 4,
+        "max_emoji_share": 0.5,
+        "max_copied_share": 0.5,
+    },
     "cleaned": {
         "min_rows": 16,
         "min_chars": 5,
