@@ -21,7 +21,7 @@ def missing(facts: Facts, name: str, expected: pl.DataFrame, found: pl.DataFrame
 
 
 def beside(frame: pl.DataFrame, parent: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """The frame with the parent's other columns beside it as ``<column>_parent`` and ``unknown`` where it has no row."""
+    """The frame with the parent's other columns as ``<column>_parent``, and ``unknown`` where it has no row."""
     other = parent.unique(subset=list(key), keep="first").rename(
         {name: f"{name}_parent" for name in parent.columns if name not in key}
     )

@@ -2,11 +2,11 @@
 
 Suites hold checks as data, so that reading thresholds out of params.yaml does not import Great Expectations.
 
-Kinds. *invariant*: keys, schema, accounting, references, what the cleaner guarantees; no tolerance. *fitness*: a share that
-fails only when its Wilson bound passes the threshold. *record*: flaws that are expected, bounded only against nonsense.
+Kinds. *invariant*: keys, schema, accounting, references, the cleaner's guarantees; no tolerance. *fitness*: a share
+that fails only when its Wilson bound passes the threshold. *record*: expected flaws, bounded only against nonsense.
 
-Frames. *header*: no rows, the artifact's columns. *shape*: one row per column (dtype, nulls, values). *rows*: the slim frame, one
-row per row of the artifact, flags and lengths without text. *facts*: one row about the whole table.
+Frames. *header*: no rows, the artifact's columns. *shape*: one row per column (dtype, nulls, values). *rows*: the slim
+frame, one row per row of the artifact, flags and lengths without text. *facts*: one row about the whole table.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The gate of data/supervised/cleaned.parquet: what sft trains on.
 
-Invariants are what the cleaner guarantees, checked on every row with predicates that are not its rules. Cheap screens over
-whole columns find the rows that could fail; only those are read sentence by sentence.
+Invariants are what the cleaner guarantees, checked on every row with predicates that are not its rules. Cheap screens
+over whole columns find the rows that could fail; only those are read sentence by sentence.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _WORD = r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*"
 _MAYBE_EMOJI = r"[^\x00-\x7F]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
 _MAYBE_PREAMBLE = (
     r"(?is)(?:revis|writ|wrote|phras|reword|rework|reformul|toned"
-    r"|(?:updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned|more |less |friendly"
-    r"|appropriate|harmless|respectful|neutral|polite|ethical).{0,60}?(?:version|response|reply|answer|statement|message|attempt)"
+    r"|(?:updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned|more |less "
+    r"|friendly|appropriate|harmless|respectful|neutral|polite|ethical).{0,60}?(?:version|response|reply|answer|statement|message|attempt)"
     r"|(?:version|response|reply) (?:of|that|with)"
     r"|überarb|verbess|umform|révis|reescr|riscr|rivedu|исправ|перепис|перефор|улучш|修|改|重写|書き直).*?[:：\n]"
 )
@@ -133,7 +133,7 @@ def _flagged(texts: pl.Series, maybe: pl.Series, flag: Callable[[str], object], 
 
 
 def _most_often(texts: pl.Series, count: Callable[[str], int]) -> pl.Series:
-    """How often the commonest sentence is said outside protected regions; 1 where no part of the text stands three times."""
+    """How often the commonest sentence is said outside protected regions; 1 where no part stands three times."""
     places = repeats(texts, cut=PIECE, times=3, least_chars=1).arg_true()
     counts = [count(text) for text in texts.gather(places)]
     found = pl.DataFrame({"place": places, "n": counts}, schema={"place": pl.UInt32, "n": pl.Int64})

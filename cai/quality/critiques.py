@@ -1,4 +1,4 @@
-"""The gate of data/supervised/critiques.parquet: one critique a response and round, or a reason; or critique is disabled."""
+"""The gate of data/supervised/critiques.parquet: a critique a response and round, or why there is none."""
 
 from __future__ import annotations
 

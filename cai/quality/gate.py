@@ -393,7 +393,7 @@ def _failure(result: GateResult) -> GateFailed:
     return GateFailed(
         f"gate {result.artifact}",
         f"{len(failed)} of {len(result.detail)} expectations failed{told}\n" + "\n".join(lines) + "\n",
-        next_step=f"open metrics/gates/pages/{result.artifact}.html; mend what wrote {artifact_path(result.artifact)}, or change "
-        f"gates.{block_name(result.artifact)} in params.yaml with a reason; to compare a dirty variant: "
+        next_step=f"open metrics/gates/pages/{result.artifact}.html; mend what wrote {artifact_path(result.artifact)}, "
+        f"or change gates.{block_name(result.artifact)} in params.yaml with a reason; to compare a dirty variant: "
         "dvc exp run -S gates.mode=report",
     )

@@ -10,7 +10,7 @@ from cai.quality.checks import Check, Severity
 
 
 class JudgeQuality(Section):
-    """Whether thresholds on the judge's quality fail the gate, or only warn because the judge is known to be not valid."""
+    """Whether thresholds on the judge's quality fail the gate, or only warn because the judge is not valid."""
 
     judge_quality: Literal["enforce", "warn"]
 
@@ -28,7 +28,7 @@ class JudgeQuality(Section):
 
 
 def two_sided_facts(facts: Facts, name: str, k: int, n: int) -> None:
-    """Add a share and by how much it surely departs from a half: ``<name>_imbalance_low``, 0 when its interval holds it."""
+    """Add a share, and ``<name>_imbalance_low``: by how much it surely departs from a half; 0 where it may be one."""
     facts.share(name, k, n)
     low, high = facts[f"{name}_share_low"], facts[f"{name}_share_high"]
     assert low is not None and high is not None

@@ -1,4 +1,4 @@
-"""One offline HTML page per gate: a table of expectations, ids and numbers; no text of the artifact, nothing from a CDN."""
+"""One offline HTML page per gate: a table of expectations, ids, numbers; no text of the artifact, no CDN."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75r
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #ddd; }}
 td.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
-tr.failed td:first-child {{ border-left: 4px solid #b3261e; }} tr.warning td:first-child {{ border-left: 4px solid #b37400; }}
+tr.failed td:first-child {{ border-left: 4px solid #b3261e; }}
+tr.warning td:first-child {{ border-left: 4px solid #b37400; }}
 tr.unchecked {{ color: #666; }} code {{ font-size: 12px; overflow-wrap: anywhere; }}
 </style></head><body>
 <h1>Gate {artifact}: {verdict}</h1>

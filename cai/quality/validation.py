@@ -22,7 +22,7 @@ from cai.quality.checks import Check
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one check found. ``bad`` are the positions of unexpected rows in its frame; ``error`` says what went wrong."""
+    """What one check found. ``bad``: positions of unexpected rows in its frame; ``error``: what went wrong."""
 
     passed: bool
     observed: Any

@@ -133,7 +133,7 @@ def test_a_truncated_file_is_told_as_such_and_removes_the_old_verdict(tmp_path: 
     cleaned(tmp_path, made)
     path = tmp_path / "data/supervised/cleaned.parquet"
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ArtifactError, match="not a readable Parquet file.*dvc repro clean"):
+    with pytest.raises(ArtifactError, match=r"not a readable Parquet file.*dvc repro clean"):
         gate.run_gate("cleaned", tmp_path, thresholds("cleaned"), "report")
     assert not (tmp_path / "data/gates/cleaned.pass").exists()
     assert not (tmp_path / "metrics/gates/cleaned.json").exists()
@@ -161,7 +161,7 @@ def test_a_broken_training_summary_is_told_as_such(text: str, tmp_path: Path) ->
     path = tmp_path / "metrics/training_sft.json"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(ArtifactError, match="training_sft.json: not"):
+    with pytest.raises(ArtifactError, match=r"training_sft\.json: not"):
         gate.run_gate("training_sft", tmp_path, thresholds("training_sft"), "enforce")
 
 
@@ -177,7 +177,7 @@ def test_an_exception_inside_a_metric_is_a_failure_with_its_message(
     monkeypatch.setattr(suite, "expectations", lambda *args: [*real(*args), broken, textual])
     slim = suite.slim
     monkeypatch.setattr(suite, "slim", lambda *args: slim(*args).with_columns(pl.lit("a").alias("split_of_text")))
-    with pytest.raises(GateFailed, match='(?s)2 of 30 .*column "absent" in BatchData does not exist'):
+    with pytest.raises(GateFailed, match=r'(?s)2 of 30 .*column "absent" in BatchData does not exist'):
         cleaned(tmp_path, made)
     errors = [entry["error"] for entry in content(tmp_path)["detail"] if entry["error"]]
     assert len(errors) == 2 and all(errors)
@@ -190,7 +190,7 @@ def test_an_exception_in_a_suite_is_a_failure_with_its_message(
         return frame.select("no_such_column")
 
     monkeypatch.setattr(gate.suite_of("cleaned"), "slim", broken)
-    with pytest.raises(GateFailed, match="(?s)could not be checked.*ColumnNotFoundError.*no_such_column"):
+    with pytest.raises(GateFailed, match=r"(?s)could not be checked.*ColumnNotFoundError.*no_such_column"):
         cleaned(tmp_path, made)
 
 
