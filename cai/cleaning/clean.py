@@ -1,5 +1,7 @@
 """Cleaning of one row, and of a stream of rows: what the stage and `cai clean` share."""
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 from collections import Counter
@@ -154,7 +156,12 @@ def metrics(results: Iterable[tuple[Row, Cleaned]]) -> dict[str, object]:
         "kept_chars_share": chars_kept / chars_in if chars_in else None,
         "dropped": dict(sorted(reasons.items())),
         "rules": {
-            rule: {"n_rows": rows[rule], "n_edits": n_edits[rule], "n_chars_removed": chars[rule], "n_dropped": dropped[rule]}
+            rule: {
+                "n_rows": rows[rule],
+                "n_edits": n_edits[rule],
+                "n_chars_removed": chars[rule],
+                "n_dropped": dropped[rule],
+            }
             for rule in RULES
             if rows[rule] or dropped[rule]
         },

@@ -5,6 +5,8 @@ A word-level check that text was "only deleted" is not safe: "You should not mix
 it or what it says still stands elsewhere. Whatever a model replies, nothing of its words enters a text.
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import math
@@ -29,9 +31,31 @@ BUDGET = 0.4
 """The largest share of a text's words that the editor may delete."""
 UNSETTLED = frozenset({"still_repeats", "unsettled"})
 """Reasons for which rules dropped a row that an editor may still save."""
-_NUMBERS = re.compile(r"(?:DELETE\s*:)?\s*(?:(none)|\[?\d{1,4}\]?(?:\s*(?:,|and|,\s*and)\s*\[?\d{1,4}\]?)*)\s*\.?", re.I)
+_NUMBERS = re.compile(
+    r"(?:DELETE\s*:)?\s*(?:(none)|\[?\d{1,4}\]?(?:\s*(?:,|and|,\s*and)\s*\[?\d{1,4}\]?)*)\s*\.?", re.I
+)
 _CARES = re.compile(r"\d|n['’]t\b", re.I)
-_REFUSES = frozenset(["refuse", "decline", "unable", "sorry", "apologize", "apologise", "cannot", "avoid", "stop", "warning", "danger", "dangerous", "illegal", "emergency", "poison", "call", "never"])
+_REFUSES = frozenset(
+    [
+        "refuse",
+        "decline",
+        "unable",
+        "sorry",
+        "apologize",
+        "apologise",
+        "cannot",
+        "avoid",
+        "stop",
+        "warning",
+        "danger",
+        "dangerous",
+        "illegal",
+        "emergency",
+        "poison",
+        "call",
+        "never",
+    ]
+)
 
 
 class Verdict(NamedTuple):
@@ -121,9 +145,16 @@ def rejection(view: View, numbers: Sequence[int], marks: Sequence[Mark], budget:
     if not removed:
         return None
     kept = [place for place in range(len(view.spans)) if place not in removed]
-    if not any(view.sizes[place] >= 3 and not is_closing(view.words[place]) and grade(_piece(view, place)) < 2 for place in kept):
+    if not any(
+        view.sizes[place] >= 3 and not is_closing(view.words[place]) and grade(_piece(view, place)) < 2
+        for place in kept
+    ):
         return "nothing_left"
-    marked = {place for place in removed if any(mark.start < view.spans[place][1] and view.spans[place][0] < mark.end for mark in marks)}
+    marked = {
+        place
+        for place in removed
+        if any(mark.start < view.spans[place][1] and view.spans[place][0] < mark.end for mark in marks)
+    }
     if sum(view.sizes[place] for place in removed) > budget * view.n_words:
         return "over_budget"
     for place in removed:
@@ -131,7 +162,9 @@ def rejection(view: View, numbers: Sequence[int], marks: Sequence[Mark], budget:
             continue
         if grade(_piece(view, place)) == 2 or not _cares(view, place):
             continue
-        if not any(view.keys[other] == view.keys[place] or alike(view.words[place], view.words[other]) for other in kept):
+        if not any(
+            view.keys[other] == view.keys[place] or alike(view.words[place], view.words[other]) for other in kept
+        ):
             return "loses_meaning"
     return None
 
@@ -148,7 +181,9 @@ def metrics(verdicts: Sequence[Verdict], n_rows: int) -> dict[str, object]:
         "accepted_share": accepted / len(asked) if asked else None,
         "n_edited": sum(verdict.status == "edited" for verdict in asked),
         "n_second_tries": sum(verdict.tries > 1 for verdict in asked),
-        "rejected": dict(sorted(Counter(verdict.reason or "" for verdict in asked if verdict.status == "rejected").items())),
+        "rejected": dict(
+            sorted(Counter(verdict.reason or "" for verdict in asked if verdict.status == "rejected").items())
+        ),
         "n_failed": sum(verdict.status == "failed" for verdict in asked),
         "n_answers_judged": len(judged),
         "answers_share": sum(share >= 0.5 for share in judged) / len(judged) if judged else None,
@@ -162,7 +197,9 @@ def _piece(view: View, place: int) -> str:
 
 def _cares(view: View, place: int) -> bool:
     """Whether a sentence holds a negation, a refusal, a number or a condition."""
-    return bool(_CARES.search(_piece(view, place))) or any(word in LOADED or word in _REFUSES for word in view.words[place])
+    return bool(_CARES.search(_piece(view, place))) or any(
+        word in LOADED or word in _REFUSES for word in view.words[place]
+    )
 
 
 def _request(pair: tuple[Row, Cleaned], view: View, sampling: Sampling, attempt: int) -> Request:
@@ -173,7 +210,9 @@ def _request(pair: tuple[Row, Cleaned], view: View, sampling: Sampling, attempt:
         for place, (start, end) in enumerate(view.spans)
         if any(mark.start < end and start < mark.end for mark in cleaned.flags)
     ]
-    return Request(which_to_delete(row.prompt, pieces, marked), sampling, ("clean", row.key, "editor", str(attempt)), PREFIX)
+    return Request(
+        which_to_delete(row.prompt, pieces, marked), sampling, ("clean", row.key, "editor", str(attempt)), PREFIX
+    )
 
 
 def _edited(row: Row, cleaned: Cleaned, view: View, numbers: Sequence[int], plan: Plan) -> Cleaned:
@@ -185,13 +224,22 @@ def _edited(row: Row, cleaned: Cleaned, view: View, numbers: Sequence[int], plan
     return Cleaned(again.text, (*cleaned.edits, *made, *later), again.reason, again.rule, again.flags)
 
 
-def _ask_for_answers(pairs: Sequence[tuple[Row, Cleaned]], results: list[Cleaned], verdicts: dict[int, Verdict], model: Model, *, drop: bool) -> None:
+def _ask_for_answers(
+    pairs: Sequence[tuple[Row, Cleaned]],
+    results: list[Cleaned],
+    verdicts: dict[int, Verdict],
+    model: Model,
+    *,
+    drop: bool,
+) -> None:
     places = [place for place, cleaned in enumerate(results) if cleaned.text is not None and pairs[place][0].prompt]
     if not places:
         return
     asked = [does_it_answer(pairs[place][0].prompt or "", results[place].text or "") for place in places]
     for place, choice in zip(places, model.choose(asked, ("Yes", "No")), strict=True):
-        share = None if choice.logprobs is None else 1 / (1 + math.exp(min(50.0, choice.logprobs[1] - choice.logprobs[0])))
+        share = (
+            None if choice.logprobs is None else 1 / (1 + math.exp(min(50.0, choice.logprobs[1] - choice.logprobs[0])))
+        )
         row = pairs[place][0]
         verdict = verdicts.get(place, Verdict(row.key, "nothing_to_delete", None, 0))
         verdicts[place] = verdict._replace(answers=share)

@@ -1,5 +1,7 @@
 """Cleaning of a whole file, JSONL or Parquet, with the stage's own function and in flat memory."""
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import json
@@ -83,7 +85,11 @@ def clean_file(
     """
     _refuse_same(source, target, edits, dropped)
     if plan.editor:
-        raise ParamsError(f"clean.variants.{plan.variant}", "the editor needs a model and runs in the stage only", next_step="take a variant without it")
+        raise ParamsError(
+            f"clean.variants.{plan.variant}",
+            "the editor needs a model and runs in the stage only",
+            next_step="take a variant without it",
+        )
     summary = Summary()
     total = _n_rows(source)
     with ExitStack() as stack:
@@ -101,7 +107,7 @@ def clean_file(
 
         waiting = 0
         for row, cleaned in clean_rows(rows(), plan, workers):
-            given, raw = held[waiting]
+            raw = held[waiting][1]
             waiting += 1
             if waiting >= BATCH:
                 del held[:waiting]
@@ -133,7 +139,9 @@ def _row(number: int, record: Mapping[str, Any], text_key: str, prompt_key: str)
         value = record.get(name)
         return value if isinstance(value, str) else None
 
-    return Row(str(number), record[text_key], known(prompt_key), known("response"), known("critique"), known("finish_reason"))
+    return Row(
+        str(number), record[text_key], known(prompt_key), known("response"), known("critique"), known("finish_reason")
+    )
 
 
 def _reader(source: Path | str, text_key: str) -> Iterator[tuple[int, Mapping[str, Any], Any]]:
@@ -170,7 +178,9 @@ def _parquet(source: Path, text_key: str) -> Iterator[tuple[int, Mapping[str, An
     except (OSError, pa.ArrowInvalid) as error:
         raise ArtifactError(str(source), "cannot be read as Parquet", got=str(error)) from error
     if text_key not in table.schema_arrow.names:
-        raise ArtifactError(str(source), f"no column {text_key}", got=", ".join(table.schema_arrow.names), next_step="--text-key")
+        raise ArtifactError(
+            str(source), f"no column {text_key}", got=", ".join(table.schema_arrow.names), next_step="--text-key"
+        )
     number = 0
     for batch in table.iter_batches(BATCH):
         for record in batch.to_pylist():
@@ -185,7 +195,9 @@ def _check(place: str, record: Any, text_key: str) -> None:
     if text_key not in record:
         raise ArtifactError(place, f"no key {text_key}", got=", ".join(record) or "no keys", next_step="--text-key")
     if not isinstance(record[text_key], str):
-        raise ArtifactError(place, f"key {text_key} holds no text", got=type(record[text_key]).__name__, expected="a string")
+        raise ArtifactError(
+            place, f"key {text_key} holds no text", got=type(record[text_key]).__name__, expected="a string"
+        )
 
 
 def _n_rows(source: Path | str) -> int | None:
@@ -209,7 +221,9 @@ def _refuse_same(source: Path | str, *targets: Path | str | None) -> None:
             both_standard = str(path) == STANDARD == str(taken)
             if both_standard and other == "in":
                 continue
-            if both_standard or (STANDARD not in (str(path), str(taken)) and Path(path).resolve() == Path(taken).resolve()):
+            if both_standard or (
+                STANDARD not in (str(path), str(taken)) and Path(path).resolve() == Path(taken).resolve()
+            ):
                 raise ParamsError(str(path), f"{name} and {other} are the same file", next_step="name another one")
         seen[name] = path
 
@@ -250,7 +264,11 @@ class _Sink:
                 self._flush()
             return
         assert self.stream is not None
-        line = row if isinstance(row, bytes) else json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+        line = (
+            row
+            if isinstance(row, bytes)
+            else json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
+        )
         self.stream.write(line + b"\n")
 
     def _flush(self) -> None:

@@ -69,6 +69,8 @@ def _step(place: str, entry: Any) -> Step:
         rule, on_hit = entry["rule"], entry.get("on_hit", "edit")
     if rule not in RULES:
         raise ParamsError(place, "no such rule", got=rule, expected=", ".join([*RULES, EDITOR]))
-    if on_hit not in ("edit", "drop"):
+    if on_hit == "drop":
+        return Step(rule, "drop")
+    if on_hit != "edit":
         raise ParamsError(place, "on_hit is edit or drop", got=on_hit)
-    return Step(rule, on_hit)
+    return Step(rule)

@@ -4,6 +4,8 @@ A screen may let a rule run for nothing; it must not keep one from a text that t
 the rules without it).
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import re
@@ -34,16 +36,111 @@ NEEDS: dict[str, str] = {
 _ODD = re.compile(r"[^\t\n\x20-\x7e‘’“”–—…]")
 _SOUP = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}|[a-z]\d[a-z]?\d", re.I)
 _PARTS = re.compile(r"[.!?…\n]+[\"'”’)*_]*\s*")
-_LEADS = ("revis", "rewri", "re-wri", "rewro", "re-wro", "rephr", "re-phr", "reword", "rework", "reform", "paraph", "toned", "version", "response", "reply", "answer", "statement", "message", "attempt")
+_LEADS = (
+    "revis",
+    "rewri",
+    "re-wri",
+    "rewro",
+    "re-wro",
+    "rephr",
+    "re-phr",
+    "reword",
+    "rework",
+    "reform",
+    "paraph",
+    "toned",
+    "version",
+    "response",
+    "reply",
+    "answer",
+    "statement",
+    "message",
+    "attempt",
+)
 _TALKS = (
-    "response", "reply", "replies", "revis", "rewri", "re-wr", "critique", "rephras", "re-ph", "reword", "rework", "reformul", "toned", "sanitiz", "paraphr", "assistant", "chatbot", "ai model", "ai system",
-    " human", "user", "original ", "previous ", "prior ", "preceding ", "initial ", "earlier ", "this answer", "changes", " tone", "wording", "to make it", "antwort", "respuesta", "appropriate", "offensive", "harmful",
-    "added a ", "phras", "modifications", "adjustments", "improvements", "edits",
+    "response", "reply", "replies", "revis", "rewri", "re-wr", "critique", "rephras", "re-ph", "reword", "rework",
+    "reformul", "toned", "sanitiz", "paraphr", "assistant", "chatbot", "ai model", "ai system", "the human", "this human",
+    "a human", "the user", "this user", "a user", "original ", "previous ", "prior ", "preceding ", "initial ", "earlier ",
+    "this answer", "changes", "removed", "replaced", "changed", "simplified", "reframed", "kept", "adjusted", "modified",
+    "harmful, ", "racist, sexist", "unethical, ", "adjustment", "modification", "improvement", "edits", "added ", "antwort", "respuesta",
 )  # fmt: skip
-_MARKED_TALKS = ("statement", "answer", "message", "language", "conversation", "dialogue", "exchange", "interaction", "passage", "ethical", "toxic", "sensitive", "objectionable", "racist", "-friendly", "problematic", "gaslighting")
+_MARKED_TALKS = (
+    "statement",
+    "answer",
+    "message",
+    "language",
+    "conversation",
+    "dialogue",
+    "exchange",
+    "interaction",
+    "passage",
+    "ethical",
+    "toxic",
+    "sensitive",
+    "objectionable",
+    "racist",
+    "-friendly",
+    "problematic",
+    "gaslighting",
+)
 """What only makes a mark, which nobody but the editor reads."""
-_COURTESY = ("thank", "help", "day", "question", "care", "luck", "wish", "free", "contact", "bye", "welcome", "happy", "glad", "danke", "hilfe", "merci", "gracias", "ayuda", "hesitate", "regards", "assist", "support", "evening", "hope", "anytime", "soon", "night")
-_TAGGED = ("user", "human", "assistant", "asistente", "assistent", "ai", "gpt", "bot", "claude", "llama", "usuario", "utilisateur", "benutzer", "system", "question", "instruction", "input", "prompt", "response", "answer", "output", "customer", "client", "person", "you", "model")
+_COURTESY = (
+    "thank",
+    "help",
+    "day",
+    "question",
+    "care",
+    "luck",
+    "wish",
+    "free",
+    "contact",
+    "bye",
+    "welcome",
+    "happy",
+    "glad",
+    "danke",
+    "hilfe",
+    "merci",
+    "gracias",
+    "ayuda",
+    "hesitate",
+    "regards",
+    "assist",
+    "support",
+    "evening",
+    "hope",
+    "anytime",
+    "soon",
+    "night",
+)
+_TAGGED = (
+    "user",
+    "human",
+    "assistant",
+    "asistente",
+    "assistent",
+    "ai",
+    "gpt",
+    "bot",
+    "claude",
+    "llama",
+    "usuario",
+    "utilisateur",
+    "benutzer",
+    "system",
+    "question",
+    "instruction",
+    "input",
+    "prompt",
+    "response",
+    "answer",
+    "output",
+    "customer",
+    "client",
+    "person",
+    "you",
+    "model",
+)
 
 
 def suspicions(text: str, row: Row, *, marks: bool = True) -> frozenset[str]:
@@ -67,7 +164,14 @@ def suspicions(text: str, row: Row, *, marks: bool = True) -> frozenset[str]:
     end = text.rstrip()[-1:]
     if row.finish_reason == "length":
         last = low.rstrip()[-8:]
-        if odd or end not in (".", "!", "?") or any(map(str.isdigit, last)) or " " not in last.strip()[-4:-1] + "x" or text.rfind("\n#") >= 0 or len(last.split()[-1:] and last.split()[-1]) <= 4:
+        if (
+            odd
+            or end not in (".", "!", "?")
+            or any(map(str.isdigit, last))
+            or " " not in last.strip()[-4:-1] + "x"
+            or text.rfind("\n#") >= 0
+            or len(last.split()[-1:] and last.split()[-1]) <= 4
+        ):
             found.add("tail")
     elif row.finish_reason is None and (odd or end not in (".", "!", "?")):
         found.add("tail")
@@ -79,10 +183,7 @@ def suspicions(text: str, row: Row, *, marks: bool = True) -> frozenset[str]:
 
 
 def _any_in(stems: tuple[str, ...], low: str) -> bool:
-    for stem in stems:  # faster than any() over a generator
-        if stem in low:
-            return True
-    return False
+    return any(map(low.__contains__, stems))
 
 
 def _tagged(low: str) -> bool:
@@ -104,8 +205,8 @@ def _repeats(text: str, low: str) -> bool:
     parts = list(filter(None, _PARTS.split(low)))
     if len(set(parts)) < len(parts):
         return True
-    n_grams = len(words) - 2
-    if n_grams - len(set(zip(words, words[1:], words[2:], strict=False))) >= 3:
+    n_grams = max(0, len(words) - 3)
+    if n_grams - len(set(zip(words, words[1:], words[2:], words[3:], strict=False))) >= 3:
         return True
     tail = text.rstrip()[-7:]
     if text.find(tail, max(0, len(text) - 200), len(text) - len(tail)) >= 0:

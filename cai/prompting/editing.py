@@ -4,6 +4,8 @@ The answer stands in numbered lines between two marks, so that nothing in it rea
 the editor can only name numbers.
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -4,6 +4,8 @@ Emoji are matched as grapheme clusters (joined by ZWJ, with skin tone, flag pair
 cut one in half; emoticons are ASCII faces and kaomoji with a shape, not a list of names.
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import regex
@@ -35,7 +37,9 @@ _ASCII = (
     r"|(?<=\w)[:;]-?\)+(?=\s|$)"
 )
 CLUSTER = regex.compile(rf"(?>{_EMOJI}|{_KAOMOJI}|{_ASCII})")
-MAYBE = regex.compile(r"[★☆\u203c\u2049\u20e3\u2122\u2139\u2194-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff]|[:;=]['’^o~-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^[_.\-]?\^|_+[\wಠ.;<^>-]|ʕ|[(（][^\p{Latin}\p{Nd}\s]|ಠ|>\.<|QQ")
+MAYBE = regex.compile(
+    r"[★☆\u203c\u2049\u20e3\u2122\u2139\u2194-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff]|[:;=]['’^o~-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^[_.\-]?\^|_+[\wಠ.;<^>-]|ʕ|[(（][^\p{Latin}\p{Nd}\s]|ಠ|>\.<|QQ"
+)
 """Finds nothing only where there is no cluster: a cheap screen."""
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 _DROPPED = regex.compile(r"[\ufe0e\ufe0f\p{Emoji_Modifier}]")

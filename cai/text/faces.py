@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import regex
 
@@ -112,7 +113,11 @@ def _begins_line(text: str, start: int) -> bool:
 
 
 def _each_begins_a_line(text: str, run: list[tuple[int, int, str]]) -> bool:
-    return False if len(run) < 2 else all(_begins_line(text, start) for start, _, _ in run) and text[run[-1][1] :].strip() != ""
+    return (
+        False
+        if len(run) < 2
+        else all(_begins_line(text, start) for start, _, _ in run) and text[run[-1][1] :].strip() != ""
+    )
 
 
 def _drawing_lines(text: str, faces: list[tuple[int, int, str]]) -> list[tuple[int, int]]:
@@ -129,10 +134,17 @@ def _drawing_lines(text: str, faces: list[tuple[int, int, str]]) -> list[tuple[i
             place += 1
         inside = faces[first:place]
         width = sum(b - a for a, b, _ in inside)
-        lines.append((position, end, len(inside) if len(inside) >= 3 and width >= len(line.replace(" ", "")) * 0.8 else 0, len({f for _, _, f in inside})))
+        lines.append(
+            (
+                position,
+                end,
+                len(inside) if len(inside) >= 3 and width >= len(line.replace(" ", "")) * 0.8 else 0,
+                len({f for _, _, f in inside}),
+            )
+        )
         position = end + 1
     drawn = []
-    for above, below in zip(lines, lines[1:], strict=False):
+    for above, below in pairwise(lines):
         if above[2] and above[2] == below[2] and (above[3] > 1 or below[3] > 1):
             drawn.extend([above[:2], below[:2]])
     return drawn

@@ -29,7 +29,12 @@ def role_tags(text: str, found: list[Region] | None = None) -> list[tuple[int, i
         return []
     inside = regions(text) if found is None else found
     outside = [tag for tag in leaked if not touches(inside, tag[0], tag[1], _CODE)]
-    if len(outside) == 1 and outside[0][2] == "user" and text[outside[0][0]] not in "<[#" and not text[: outside[0][0]].strip(" \t\n\r*_"):
+    if (
+        len(outside) == 1
+        and outside[0][2] == "user"
+        and text[outside[0][0]] not in "<[#"
+        and not text[: outside[0][0]].strip(" \t\n\r*_")
+    ):
         return []  # an answer filed under the human's name: HH-RLHF has such turns, and the words are an answer
     return outside
 

@@ -4,6 +4,8 @@ A model asked to rewrite often comments on the rewriting. Sentences are graded b
 response") and what a good answer may say too ("my response"); a text is judged by both together.
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import re
@@ -26,7 +28,24 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
     (triggers, re.compile(pattern))
     for triggers, pattern in (
         (
-            ("revis", "rewri", "re-wr", "rephras", "re-ph", "reword", "rework", "reformul", "toned", "sanitiz", "paraphr"),
+            ("harmful, unethical", "harmful, ", "racist, sexist", "unethical, "),
+            r"\b(?:(?:harmful|unethical|racist|sexist|toxic|dangerous|illegal|offensive),\s*(?:or\s+|and\s+)?){3,}\w+"
+            r"|\bremoved?\s+any\s+and\s+all\s+(?:harmful|unethical|offensive)\b",
+        ),
+        (
+            (
+                "revis",
+                "rewri",
+                "re-wr",
+                "rephras",
+                "re-ph",
+                "reword",
+                "rework",
+                "reformul",
+                "toned",
+                "sanitiz",
+                "paraphr",
+            ),
             rf"\b{_REDONE}\W+(?:\w+\W+){{0,3}}?{_TEXT}\b"
             rf"|\bi(?:'ve| have|'ll| will|'d| would)?\s+(?:\w+\s+)?(?:rewritten|rewrote|rewrite|revised|rephrased?|reworded|reword|re-?wrote)\b"
             rf"|\b(?:to|and|be|please|let's|let me)\s+(?:rewrit(?:e|ten)|rephrased?|reword(?:ed)?|revised?)\s+(?:as|the|this|that|my|your|it|to|in)\b"
@@ -51,7 +70,7 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
             ("assistant", "chatbot", "ai model", "ai system", "'s ai "),
             rf"\b(?:the|an?|this|your|my)\s+(?:ai\s+)?(?:assistant|chatbot|ai model|ai system)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|language|tone|actions?|behaviou?rs?|approach|attempts?|intentions?|role|use|words|goal|purpose|request|dialogue|conversation)\b"
             rf"|\b(?:the|an?)\s+(?:ai\s+)?assistant\s+{_AUX}\b"
-            r"|\bthe\s+(?:ai\s+)?assistant(?=[.,;:'\")]|\s*$|\s+(?:to|for|of|with|on|as|or)\b)"
+            r"|\bthe\s+(?:ai\s+)?assistant\b(?!'|\s+(?:manager|director|principal|coach|professor|secretary|editor|surgeon|attorney|chef|store|dean|teacher|producer|district|to\s+the)\b)"
             rf"|\bassistant\s+{_REPLY}\b|\bassistant's\s+(?:\w+\s+)?{_TEXT}\b",
         ),
         (
@@ -77,19 +96,56 @@ _WEAK: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
     (triggers, re.compile(pattern))
     for triggers, pattern in (
         (
-            ("respons", "repl", "revision", "statement", "answer", "message", "language", "phrase", "wording", "rewrite"),
+            (
+                "respons",
+                "repl",
+                "revision",
+                "statement",
+                "answer",
+                "message",
+                "language",
+                "phrase",
+                "wording",
+                "rewrite",
+            ),
             rf"\b(?:the|this|that|my|your|these|those|their|its|his|her)\s+(?:\w+\s+)?(?:{_REPLY}|statements?|answers?|messages?|language used|phrase|wording)\b",
         ),
-        (("conversation", "dialogue", "exchange", "interaction", "passage"), r"\b(?:this|the|our)\s+(?:conversation|dialogue|exchange|interaction|passage)\b"),
+        (
+            ("conversation", "dialogue", "exchange", "interaction", "passage"),
+            r"\b(?:this|the|our)\s+(?:conversation|dialogue|exchange|interaction|passage)\b",
+        ),
         (
             ("harmful", "unethical", "toxic", "offensive", "insensitive", "inappropriate", "objectionable", "racist"),
             r"\b(?:harmful|unethical|racist|sexist|toxic|dangerous|illegal|offensive|insensitive|inappropriate|objectionable)(?:,\s*(?:or\s+|and\s+)?\w+){2,}",
         ),
-        (("appropriate", "friendly", "problematic", "gaslighting"), r"\b(?:age|child|kid|family)-(?:appropriate|friendly)|\bproblematic\s+(?:language|assumptions?|content)\b|\bgaslighting\b"),
+        (
+            ("appropriate", "friendly", "problematic", "gaslighting"),
+            r"\b(?:age|child|kid|family)-(?:appropriate|friendly)|\bproblematic\s+(?:language|assumptions?|content)\b|\bgaslighting\b",
+        ),
     )
 )
-_STEMS = tuple(sorted({trigger for triggers, _ in (*_STRONG, *_WEAK) for trigger in triggers if trigger not in ("i ", "changes")} | {"i removed", "i replaced", "i changed", "i made", "i added", "i also", "i toned", "i simplified", "i reframed", "i kept", "i adjusted", "i modified"}))
-_ASKS = re.compile(r"(?:^|, )(?:do|did|does|are|is|was|were|can|could|would|should|what|why|how|who|which|have|has|may|might)\b[^,]*\?$")
+_STEMS = tuple(
+    sorted(
+        {trigger for triggers, _ in (*_STRONG, *_WEAK) for trigger in triggers if trigger not in ("i ", "changes")}
+        | {
+            "i removed",
+            "i replaced",
+            "i changed",
+            "i made",
+            "i added",
+            "i also",
+            "i toned",
+            "i simplified",
+            "i reframed",
+            "i kept",
+            "i adjusted",
+            "i modified",
+        }
+    )
+)
+_ASKS = re.compile(
+    r"(?:^|, )(?:do|did|does|are|is|was|were|can|could|would|should|what|why|how|who|which|have|has|may|might)\b[^,]*\?$"
+)
 _OPENER = re.compile(
     r"(?:sure|certainly|of course|absolutely|okay|ok|alright|great|understood|yes|no problem|i understand|i see|you're (?:absolutely )?right|thank you|thanks|i apologi[sz]e|my apologies|apologies|i'm sorry|sorry)\b[^.!?]{0,90}[.,!:;]?\s*$",
 )
@@ -102,9 +158,13 @@ _REDO = re.compile(
     r"|(?:version|response|reply) (?:of (?:the|my|your) (?:\w+ )?(?:response|reply|answer|message|statement)|that (?:is|avoids|removes|does)|without|with (?:the|all|any|a focus)))\b"
     r"|überarbeitete|verbesserte|umformuliert|révisée?|reformulée?|revisad[ao]|reescrit[ao]|riscritt[ao]|rivedut[ao]|исправленн|переписанн|переформулир|улучшенн|修改|修订|改写|改进后|重写|書き直|修正"
 )
-_REDO_SCREEN = re.compile(r"(?i)revis|re-?wri|re-?wro|re-?phr|reword|rework|reform|paraph|toned|version|response|reply|answer|statement|message|attempt|überarb|verbess|umform|révis|reescr|riscr|rivedu|исправ|перепис|перефор|улучш|修|改|重写|書き直")
+_REDO_SCREEN = re.compile(
+    r"(?i)revis|re-?wri|re-?wro|re-?phr|reword|rework|reform|paraph|toned|version|response|reply|answer|statement|message|attempt|überarb|verbess|umform|révis|reescr|riscr|rivedu|исправ|перепис|перефор|улучш|修|改|重写|書き直"
+)
 _LEAD_END = re.compile(r"[:：](?:\*\*|__|[\"”])?(?=\s|$|[\"“«*「]|[^\x00-\u2e7f])|\n")
-_ASKS_REWRITE = re.compile(r"(?i)\b(?:re-?write|re-?phrase|reword|revise|edit|proofread|improve|paraphrase|correct|essay|email|e-mail|letter|draft|summari[sz]e|translate|version|response|reply|critique|feedback|evaluate|rate|review|assistant|chatbot|answers?|statement|user)\b")
+_ASKS_REWRITE = re.compile(
+    r"(?i)\b(?:re-?write|re-?phrase|reword|revise|edit|proofread|improve|paraphrase|correct|essay|email|e-mail|letter|draft|summari[sz]e|translate|version|response|reply|critique|feedback|evaluate|rate|review|assistant|chatbot|answers?|statement|user)\b"
+)
 
 
 class Talk(NamedTuple):
@@ -128,10 +188,10 @@ def preamble_end(text: str) -> int:
         return 0
     for match in _LEAD_END.finditer(head):
         lead = head[: match.end()].strip().casefold().replace("’", "'")
-        if not lead.strip("\"“*#:_ "):
+        if not lead.strip('"“*#:_ '):
             continue
         end = begin + match.end()
-        if not text[end:].strip().strip("\"”*_ "):
+        if not text[end:].strip().strip('"”*_ '):
             return 0
         if _is_lead(lead, colon=match.group()[0] != "\n"):
             return end + len(text[end:]) - len(text[end:].lstrip())
@@ -187,6 +247,26 @@ def _is_lead(lead: str, *, colon: bool) -> bool:
     count = len(last.split())
     if count > 45 or _REDO.search(last) is None or _HERE.search(last) is None:
         return False
-    if not colon and (count > 30 or not (last.startswith(("here", "the following", "below", "**", "#", "revis", "rewrit", "this is a re", "i've re", "i have re", "i re")) and (last[-1] in ".!*" or count <= 6))):
+    if not colon and (
+        count > 30
+        or not (
+            last.startswith(
+                (
+                    "here",
+                    "the following",
+                    "below",
+                    "**",
+                    "#",
+                    "revis",
+                    "rewrit",
+                    "this is a re",
+                    "i've re",
+                    "i have re",
+                    "i re",
+                )
+            )
+            and (last[-1] in ".!*" or count <= 6)
+        )
+    ):
         return False
     return all(_OPENER.match(piece) or grade(piece) for piece in pieces[:-1])

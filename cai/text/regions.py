@@ -4,6 +4,8 @@ A region protects what lies in it from every rule that removes repeats. A loop d
 quotes or on lines of its own, so quotes and verse that hold nothing but one sentence over and over protect nothing.
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import re
@@ -27,7 +29,9 @@ ITEM = re.compile(
     re.I,
 )
 """The marker at the start of a list item's line."""
-_QUOTED = re.compile(r'"[^"\n]{2,400}"|“[^”\n]{2,400}”|«[^»\n]{2,400}»|„[^“”\n]{2,400}[“”]|「[^」\n]{2,400}」|『[^』\n]{2,400}』')
+_QUOTED = re.compile(
+    r'"[^"\n]{2,400}"|“[^”\n]{2,400}”|«[^»\n]{2,400}»|„[^“”\n]{2,400}[“”]|「[^」\n]{2,400}」|『[^』\n]{2,400}』'
+)
 _CODE_LINE = re.compile(
     r"^(?: {4,}|\t)\S|^\s*(?:[}\])]+[;,]?|(?:def|class|import|from|return|if|for|while|elif|else|try|print|echo|let|const|var|func|fn|public|private|static|void|int|float|#include|SELECT|INSERT|UPDATE|<\/?\w+)\b.*[;:{}()>]|[\w.\[\]]+\s*(?:=|\+=|:=)\s*\S.*|.*[;{}]|[\w.]+\(.*\);?|\$ .+)\s*$"
 )
@@ -130,7 +134,11 @@ def _lines(text: str, found: list[Region]) -> None:
 
 def _is_item(line: str, after: int) -> bool:
     marker = line[:after].strip()
-    return line[after - 1].isspace() or not marker.isascii() or not marker[-1:].isalnum() and not line[after].isdigit() and marker not in "-—–·*"
+    return (
+        line[after - 1].isspace()
+        or not marker.isascii()
+        or (not marker[-1:].isalnum() and not line[after].isdigit() and marker not in "-—–·*")
+    )
 
 
 def _is_label(bare: str) -> bool:

@@ -4,6 +4,8 @@ Recognised by shape wherever they have one (``<|...|>``, ``[INST]``, ``### Name:
 line or of a sentence and with a colon.
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import regex
@@ -22,7 +24,10 @@ TOKEN = regex.compile(
     regex.I,
 )
 """A template token."""
-_END = regex.compile(r"<[|｜]\s*(?:im_end|eot_id|endoftext|end_of_text|end[▁_ ]of[▁_ ]sentence|end|eom_id|eos|eot|user|system|return|END_OF_TURN_TOKEN)\s*[|｜]>|<(?:end_of_turn|end_of_text|endoftext|eos|eot|im_end|user|human)>|\[INST\]|\[(?:USER|HUMAN)\]|</s>", regex.I)
+_END = regex.compile(
+    r"<[|｜]\s*(?:im_end|eot_id|endoftext|end_of_text|end[▁_ ]of[▁_ ]sentence|end|eom_id|eos|eot|user|system|return|END_OF_TURN_TOKEN)\s*[|｜]>|<(?:end_of_turn|end_of_text|endoftext|eos|eot|im_end|user|human)>|\[INST\]|\[(?:USER|HUMAN)\]|</s>",
+    regex.I,
+)
 _HEADER = regex.compile(
     rf"^[ \t]*(?:#{{2,6}}[ \t]*(?:\*\*)?(?:(?P<user>{_USER})|(?P<model>{_MODEL}|system))(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
     rf"|#{{3}}[ \t]*(?:(?P<user2>human|user|instruction|input)|(?P<model2>assistant|response|system))[ \t]*$)",
@@ -32,7 +37,9 @@ _PLAIN = regex.compile(
     rf"(?:^[ \t>]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?P<tag>(?:\*\*|__|\[|\()?(?:(?P<user>{_PLAIN_USER})|(?P<model>{_PLAIN_MODEL}))(?:[ \t]*\d{{1,2}})?(?:\*\*|__|\]|\))?[ \t]*[:：](?:\*\*|__)?)(?=\s|\*|\"|[\p{{Han}}]|$)",
     regex.M,
 )
-MAYBE = regex.compile(r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente)(?: ?\d+)?[*_\])]*\s*[:：]")
+MAYBE = regex.compile(
+    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente)(?: ?\d+)?[*_\])]*\s*[:：]"
+)
 """Finds nothing only where there is no tag: a cheap screen."""
 
 

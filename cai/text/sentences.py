@@ -5,6 +5,8 @@ belongs to an abbreviation, a number, an initial or a list marker, and emoticons
 sentence they follow.
 """
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 import re
@@ -23,17 +25,183 @@ _WIDE = frozenset("。！？｡．")
 _OPENERS = regex.compile(r"[\s“\"«‹(\[¿¡\p{Han}\p{Hiragana}\p{Katakana}]|\p{Extended_Pictographic}")
 _FACES = regex.compile(rf"(?:[^\S\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*+(?>{CLUSTER.pattern}))++", flags=CLUSTER.flags)
 # An emoji or emoticon without a stop ends a sentence too, when a capital follows: "Have a great day 😊 Thank you 😊".
-_FACE_END = regex.compile(rf"(?<=\S)[ \t]++(?>{CLUSTER.pattern})(?:[ \t]*+(?>{CLUSTER.pattern}))*+(?=[ \t]+\p{{Lu}})", flags=CLUSTER.flags)
+_FACE_END = regex.compile(
+    rf"(?<=\S)[ \t]++(?>{CLUSTER.pattern})(?:[ \t]*+(?>{CLUSTER.pattern}))*+(?=[ \t]+\p{{Lu}})", flags=CLUSTER.flags
+)
 _FACE_STARTS = frozenset(":;=<>^xXTQoO0123456789#*¯\\٩([_-©®")
 _LAST_TOKEN = regex.compile(r"""(?<![^\s("'\[“‘«—–/])[^\s("'\[“‘«—–/]+$""")
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms mx dr prof rev fr sr jr st sgt col gen capt lt cmdr hon pres gov sen rep messrs mt ft vs etc al approx ca cf dept"
-    " est fig figs inc ltd co corp no nos vol pp pg ed eds jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri"
-    " e.g i.e eg ie a.m p.m u.s u.k u.n e.u ph.d b.sc m.sc d.c u.s.a op cit ibid ver resp incl excl tel ext min max avg"
-    " bzw z.b usw evtl ggf inkl d.h u.a str nr hr fr ph env sra dra ud uds núm pág г ул т.д т.п т.е др стр".split()
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "mx",
+        "dr",
+        "prof",
+        "rev",
+        "fr",
+        "sr",
+        "jr",
+        "st",
+        "sgt",
+        "col",
+        "gen",
+        "capt",
+        "lt",
+        "cmdr",
+        "hon",
+        "pres",
+        "gov",
+        "sen",
+        "rep",
+        "messrs",
+        "mt",
+        "ft",
+        "vs",
+        "etc",
+        "al",
+        "approx",
+        "ca",
+        "cf",
+        "dept",
+        "est",
+        "fig",
+        "figs",
+        "inc",
+        "ltd",
+        "co",
+        "corp",
+        "no",
+        "nos",
+        "vol",
+        "pp",
+        "pg",
+        "ed",
+        "eds",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "e.g",
+        "i.e",
+        "eg",
+        "ie",
+        "a.m",
+        "p.m",
+        "u.s",
+        "u.k",
+        "u.n",
+        "e.u",
+        "ph.d",
+        "b.sc",
+        "m.sc",
+        "d.c",
+        "u.s.a",
+        "op",
+        "cit",
+        "ibid",
+        "ver",
+        "resp",
+        "incl",
+        "excl",
+        "tel",
+        "ext",
+        "min",
+        "max",
+        "avg",
+        "bzw",
+        "z.b",
+        "usw",
+        "evtl",
+        "ggf",
+        "inkl",
+        "d.h",
+        "u.a",
+        "str",
+        "nr",
+        "hr",
+        "fr",
+        "ph",
+        "env",
+        "sra",
+        "dra",
+        "ud",
+        "uds",
+        "núm",
+        "pág",
+        "г",
+        "ул",
+        "т.д",
+        "т.п",
+        "т.е",
+        "др",
+        "стр",
+    ]
 )
 # These end a sentence as often as not, so the next word decides.
-_EITHER = frozenset("etc al a.m p.m u.s u.k u.n e.u ph.d d.c u.s.a inc ltd co corp jr sr no est max min usw др т.д т.п jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri ed ext fig st".split())
+_EITHER = frozenset(
+    [
+        "etc",
+        "al",
+        "a.m",
+        "p.m",
+        "u.s",
+        "u.k",
+        "u.n",
+        "e.u",
+        "ph.d",
+        "d.c",
+        "u.s.a",
+        "inc",
+        "ltd",
+        "co",
+        "corp",
+        "jr",
+        "sr",
+        "no",
+        "est",
+        "max",
+        "min",
+        "usw",
+        "др",
+        "т.д",
+        "т.п",
+        "jan",
+        "feb",
+        "mar",
+        "apr",
+        "jun",
+        "jul",
+        "aug",
+        "sep",
+        "sept",
+        "oct",
+        "nov",
+        "dec",
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+        "ed",
+        "ext",
+        "fig",
+        "st",
+    ]
+)
 _MARKER = regex.compile(r"[ \t>]*(?:[-*•‣◦▪–—]\s+)?(?:\*\*)?\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})\.$")
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
@@ -66,7 +234,7 @@ def spans(text: str) -> list[tuple[int, int]]:
         if first == "." and _inner_stop(text, line_start, begin, end):
             continue
         follow = end + 1 if end < length and text[end] == " " else end
-        if follow < length and text[follow] in _FACE_STARTS or follow < length and text[follow] > "\u203b":
+        if (follow < length and text[follow] in _FACE_STARTS) or (follow < length and text[follow] > "\u203b"):
             faces = _FACES.match(text, end)
             end = faces.end() if faces else end
         cuts.append(end)
@@ -130,7 +298,12 @@ def _inner_stop(text: str, line_start: int, begin: int, end: int) -> bool:
         return False
     word = token.group()
     if len(word) == 1:  # an initial, not "I" or a digit
-        return word.isupper() and word != "I" and text[end : end + 2].strip()[:1].isupper() and _initial(text, token.start())
+        return (
+            word.isupper()
+            and word != "I"
+            and text[end : end + 2].strip()[:1].isupper()
+            and _initial(text, token.start())
+        )
     low = word.casefold()
     if low not in _ABBREVIATIONS:
         return False
@@ -146,7 +319,7 @@ def _initial(text: str, start: int) -> bool:
     before = text[start - 1 : start]
     if not before.strip():
         previous = text[:start].rstrip()[-12:].split()
-        return not previous or previous[-1][:1].isupper() and len(previous[-1]) > 1 or previous[-1][-1:] == "."
+        return not previous or (previous[-1][:1].isupper() and len(previous[-1]) > 1) or previous[-1][-1:] == "."
     return before in ".("
 
 

@@ -18,8 +18,40 @@ from cai.text.sentences import words
 DATA = Path(__file__).parent / "data"
 RULES_PLAN = from_list("rules", list(RULES))
 PIECES = st.sampled_from(
-    ["I can't help. ", "Have a great day! ", ":) ", "😊", "\n\n", "Human: ", "Assistant: ", "<|im_end|>", "1. Wash.\n", "- a b c\n", "```\n", "x = 1\n", "| a | b |\n", '"Stop it now." ',
-     "Here's a revised response: ", "The assistant's response was bad. ", "loaded ", "and then we ", "我可以", "。", "é", "â€™", "\x00", "The end of it is near, my friend. ", "Да. ", "?", "👨‍👩‍👧", "🇫🇷", "# A\n", "**B**\n", "\r\n", "​"]
+    [
+        "I can't help. ",
+        "Have a great day! ",
+        ":) ",
+        "😊",
+        "\n\n",
+        "Human: ",
+        "Assistant: ",
+        "<|im_end|>",
+        "1. Wash.\n",
+        "- a b c\n",
+        "```\n",
+        "x = 1\n",
+        "| a | b |\n",
+        '"Stop it now." ',
+        "Here's a revised response: ",
+        "The assistant's response was bad. ",
+        "loaded ",
+        "and then we ",
+        "我可以",
+        "。",
+        "é",
+        "â€™",
+        "\x00",
+        "The end of it is near, my friend. ",
+        "Да. ",
+        "?",
+        "👨‍👩‍👧",
+        "🇫🇷",
+        "# A\n",
+        "**B**\n",
+        "\r\n",
+        "​",
+    ]
 )
 TEXTS = st.lists(st.one_of(PIECES, st.text(max_size=6)), max_size=30).map("".join)
 
@@ -34,7 +66,9 @@ def _clean(row: dict[str, str]) -> Cleaned:
 
 @settings(max_examples=250, deadline=None)
 @given(TEXTS, st.sampled_from([None, "stop", "length"]))
-def test_edits_rebuild_the_kept_text_and_the_original_and_cleaning_twice_changes_nothing(text: str, finish: str | None) -> None:
+def test_edits_rebuild_the_kept_text_and_the_original_and_cleaning_twice_changes_nothing(
+    text: str, finish: str | None
+) -> None:
     row = Row("1", text, finish_reason=finish)
     cleaned = clean_row(row, RULES_PLAN)
     kept = apply(cleaned.edits, text)
@@ -64,7 +98,7 @@ def test_the_labelled_degenerate_texts_are_mended_and_keep_what_they_say() -> No
     for row in rows:
         cleaned = _clean(row)
         dropped += cleaned.text is None
-        if cleaned.text == row["text"] or cleaned.text is not None and row.get("keeps", "") not in cleaned.text:
+        if cleaned.text == row["text"] or (cleaned.text is not None and row.get("keeps", "") not in cleaned.text):
             missed.append(row["id"])
     assert len(rows) >= 300
     assert len(missed) <= 0.02 * len(rows), missed
@@ -79,14 +113,20 @@ def test_the_labelled_legitimate_texts_stay_as_they_are() -> None:
 
 
 def test_no_rule_deletes_a_single_word_of_a_refusal_or_a_warning() -> None:
-    told = [row["text"] for row in _labelled("legitimate") if row["kind"] in ("refusal", "plain", "first part", "two answers", "budget but whole")][:200]
+    told = [
+        row["text"]
+        for row in _labelled("legitimate")
+        if row["kind"] in ("refusal", "plain", "first part", "two answers", "budget but whole")
+    ][:200]
     for text in told:
         for doubled in (text, f"{text} {text}", f"{text} 😊😊😊😊", f"{text}\n\nHuman: and?"):
             kept = clean_row(Row("1", doubled), RULES_PLAN).text
             if kept is None:
                 continue
             wanted = words(text)
-            assert words(kept)[: len(wanted)] == wanted or all(words(kept) != wanted[:place] + wanted[place + 1 :] for place in range(len(wanted)))
+            assert words(kept)[: len(wanted)] == wanted or all(
+                words(kept) != wanted[:place] + wanted[place + 1 :] for place in range(len(wanted))
+            )
 
 
 def test_every_protected_repetition_survives() -> None:

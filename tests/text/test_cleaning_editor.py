@@ -82,7 +82,11 @@ def test_instructions_in_a_row_stay_inside_the_fence() -> None:
 
 def test_every_single_sentence_of_the_refusals_is_safe_from_a_deleting_editor() -> None:
     data = Path(__file__).parent / "data" / "legitimate.jsonl"
-    told = [row["text"] for row in map(json.loads, data.read_text(encoding="utf-8").splitlines()) if row["kind"] in ("refusal", "plain") and row["language"] == "en"]
+    told = [
+        row["text"]
+        for row in map(json.loads, data.read_text(encoding="utf-8").splitlines())
+        if row["kind"] in ("refusal", "plain") and row["language"] == "en"
+    ]
     for text in told:
         view = View(text)
         for number, words in enumerate(view.words, 1):
@@ -116,7 +120,9 @@ def test_the_second_question_records_or_drops() -> None:
 
 
 def test_a_failed_reply_is_asked_for_again_and_counted() -> None:
-    results, verdicts = edit_rows([_pair(ODD)], PLAN, Scripted(lambda request: None if request.key[-1] == "0" else " 4"), SAMPLING)
+    results, verdicts = edit_rows(
+        [_pair(ODD)], PLAN, Scripted(lambda request: None if request.key[-1] == "0" else " 4"), SAMPLING
+    )
     assert results[0].text == SAFE
     assert metrics(verdicts, 1) | {"n_rows": 1} == {**metrics(verdicts, 1), "accepted_share": 1.0, "n_second_tries": 1}
 

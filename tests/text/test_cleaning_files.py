@@ -60,7 +60,12 @@ def test_standard_streams_are_jsonl(monkeypatch: pytest.MonkeyPatch, capfdbinary
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [('{"text": "a"}', "in.jsonl:2: no key revision"), ('{"revision": 3}', "in.jsonl:2: key revision holds no text"), ("{broken", "in.jsonl:2: no valid JSON"), ("[1]", "in.jsonl:2: a row is an object")],
+    [
+        ('{"text": "a"}', "in.jsonl:2: no key revision"),
+        ('{"revision": 3}', "in.jsonl:2: key revision holds no text"),
+        ("{broken", "in.jsonl:2: no valid JSON"),
+        ("[1]", "in.jsonl:2: a row is an object"),
+    ],
 )
 def test_bad_input_names_file_line_and_key_and_writes_nothing(tmp_path: Path, line: str, said: str) -> None:
     source = tmp_path / "in.jsonl"

@@ -7,7 +7,9 @@ from cai.cleaning.plan import from_list
 from cai.cleaning.rules import RULES
 
 GOODBYE = "Please let me know if you have any other questions! I'm always happy to help! :) Have a great day! :) "
-GOODBYE_TOO = "Please let me know if you have any other inquiries! I'm always happy to help! :) Have a wonderful day! :) "
+GOODBYE_TOO = (
+    "Please let me know if you have any other inquiries! I'm always happy to help! :) Have a wonderful day! :) "
+)
 SAFE = "Mixing bleach and ammonia makes a toxic gas. Open the windows."
 
 TABLES: dict[str, list[tuple[str, str | None]]] = {
@@ -51,25 +53,42 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
     ],
     "repeated_sentences": [
         (f"{SAFE} I will be there for you. Yes. I will be there for you.", f"{SAFE} I will be there for you. Yes."),
-        ("Это очень опасно для вас. Нет. Да. Это очень опасно для вас. Это очень опасно для вас.", "Это очень опасно для вас. Нет. Да."),
+        (
+            "Это очень опасно для вас. Нет. Да. Это очень опасно для вас. Это очень опасно для вас.",
+            "Это очень опасно для вас. Нет. Да.",
+        ),
         ("1. Wash hands.\n2. Dry hands.\n3. Wash hands.\n4. Dry hands.\n5. Wash hands.",) * 2,
         ("Take 2.5 kg. Then add 2.5 kg.",) * 2,
     ],
     "near_repeats": [
-        (f"{SAFE} " + (GOODBYE + GOODBYE_TOO).replace(" :)", "") * 1 + "Please let me know if you have any other concerns!", None),
-        ("You can give this drug to adults today. You can't give this drug to adults today. You can give this drug to children today.",) * 2,
+        (
+            f"{SAFE} "
+            + (GOODBYE + GOODBYE_TOO).replace(" :)", "") * 1
+            + "Please let me know if you have any other concerns!",
+            None,
+        ),
+        (
+            "You can give this drug to adults today. You can't give this drug to adults today. You can give this drug to children today.",
+        )
+        * 2,
     ],
     "line_loops": [
         ("Ideas:\n" + "\n".join(f"{n}. Be kind." for n in range(1, 9)), "Ideas:\n1. Be kind."),
         ("- Knit 10 rows.\n- Purl one row.\n- Knit 10 rows.\n- Purl one row.",) * 2,
     ],
     "closings": [
-        (f"{SAFE} Have a great day! Thank you for reaching out! Take care! Best wishes! Goodbye!", f"{SAFE} Have a great day! Thank you for reaching out!"),
+        (
+            f"{SAFE} Have a great day! Thank you for reaching out! Take care! Best wishes! Goodbye!",
+            f"{SAFE} Have a great day! Thank you for reaching out!",
+        ),
         (f"{SAFE} Let me know if you have questions!",) * 2,
     ],
     "meta_talk": [
         ("The assistant's response was harmful. It should be revised to be safe.", None),
-        (f"{SAFE} Keep children away from it. This revised response avoids harmful language.", f"{SAFE} Keep children away from it."),
+        (
+            f"{SAFE} Keep children away from it. This revised response avoids harmful language.",
+            f"{SAFE} Keep children away from it.",
+        ),
         ("The emergency response was quick.",) * 2,
     ],
     "cut_tail": [
@@ -99,7 +118,9 @@ def test_the_seed_papers_goodbyes_end_after_one_round() -> None:
 
 def test_a_copy_of_the_critique_is_dropped_and_a_short_refusal_stays() -> None:
     plan = from_list("one", ["copies"])
-    critique = "The reply should not have told anyone how to open a lock, since that may help a burglar to get in at night."
+    critique = (
+        "The reply should not have told anyone how to open a lock, since that may help a burglar to get in at night."
+    )
     assert clean_row(Row("1", critique, critique=critique), plan).reason == "copies_critique"
     assert clean_row(Row("1", "I can't help with that.", response="I can't help with that."), plan).text is not None
 

@@ -14,10 +14,116 @@ REASON = "a model trained on cut texts learns not to stop"
 
 LONG_TEXT = 150
 """Shorter human answers often break off; without a finish reason nothing tells them from a spent budget."""
-_CLOSED = regex.compile(r"[.!?…‼⁇⁈⁉؟۔।॥。！？｡:：][\s\"'”’»›)\]}*_~`」』）】》〉>|]*\Z|(?:```|~~~|\||</\w+>|\\\]|\$)\s*\Z")
+_CLOSED = regex.compile(
+    r"[.!?…‼⁇⁈⁉؟۔।॥。！？｡:：][\s\"'”’»›)\]}*_~`」』）】》〉>|]*\Z|(?:```|~~~|\||</\w+>|\\\]|\$)\s*\Z"
+)
 _FACE_END = regex.compile(rf"(?:{CLUSTER.pattern})\s*\Z", flags=CLUSTER.flags)
 _DANGLING = frozenset(
-    ["a", "an", "the", "of", "to", "and", "or", "but", "nor", "for", "with", "without", "in", "on", "at", "by", "from", "into", "onto", "about", "as", "than", "that", "which", "who", "whose", "if", "when", "while", "because", "since", "although", "is", "are", "was", "were", "be", "been", "being", "has", "have", "had", "do", "does", "did", "can", "could", "will", "would", "shall", "should", "may", "might", "must", "not", "very", "so", "their", "your", "my", "our", "his", "its", "this", "these", "those", "such", "also", "it's", "i'm", "you're", "they're", "we're", "i've", "you've", "there's", "don't", "can't", "et", "de", "la", "le", "les", "des", "und", "der", "die", "das", "mit", "von", "zu", "y", "el", "los", "las", "del", "con", "que", "и", "в", "на", "с", "что"]
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "to",
+        "and",
+        "or",
+        "but",
+        "nor",
+        "for",
+        "with",
+        "without",
+        "in",
+        "on",
+        "at",
+        "by",
+        "from",
+        "into",
+        "onto",
+        "about",
+        "as",
+        "than",
+        "that",
+        "which",
+        "who",
+        "whose",
+        "if",
+        "when",
+        "while",
+        "because",
+        "since",
+        "although",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "being",
+        "has",
+        "have",
+        "had",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "will",
+        "would",
+        "shall",
+        "should",
+        "may",
+        "might",
+        "must",
+        "not",
+        "very",
+        "so",
+        "their",
+        "your",
+        "my",
+        "our",
+        "his",
+        "its",
+        "this",
+        "these",
+        "those",
+        "such",
+        "also",
+        "it's",
+        "i'm",
+        "you're",
+        "they're",
+        "we're",
+        "i've",
+        "you've",
+        "there's",
+        "don't",
+        "can't",
+        "et",
+        "de",
+        "la",
+        "le",
+        "les",
+        "des",
+        "und",
+        "der",
+        "die",
+        "das",
+        "mit",
+        "von",
+        "zu",
+        "y",
+        "el",
+        "los",
+        "las",
+        "del",
+        "con",
+        "que",
+        "и",
+        "в",
+        "на",
+        "с",
+        "что",
+    ]
 )
 
 
@@ -38,7 +144,9 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
     if not budget and (row.finish_reason == "stop" or not _dangles(view, last) or last < 2 or view.n_words < LONG_TEXT):
         return []
     lines = [region for region in view.regions if region.kind in ("list", "table", "verse")]
-    inside = next((region for region in lines if region.end >= places[last][1] and region.start <= places[last][0]), None)
+    inside = next(
+        (region for region in lines if region.end >= places[last][1] and region.start <= places[last][0]), None
+    )
     if inside is not None and not _dangles(view, last):
         if inside.kind == "verse":
             return []
@@ -50,7 +158,12 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
         start = places[last][0]
         line_start = text.rfind("\n", 0, start) + 1
         marker = ITEM.match(text[line_start:start])
-        if marker is not None and text[line_start:start].strip() and places[last - 1][0] >= line_start and _only_marker(text[places[last - 1][0] : places[last - 1][1]]):
+        if (
+            marker is not None
+            and text[line_start:start].strip()
+            and places[last - 1][0] >= line_start
+            and _only_marker(text[places[last - 1][0] : places[last - 1][1]])
+        ):
             last -= 1
             removed.add(last)
             continue
@@ -73,9 +186,21 @@ def _hangs(view: View, place: int) -> bool:
     start, end = view.spans[place]
     sentence = view.text[start:end]
     bare = sentence.strip("*_ ")
-    return bare.endswith((":", "：")) or sentence.startswith("#") or _only_marker(sentence) or (sentence.startswith("**") and sentence.endswith("**") and len(view.words[place]) <= 10 and not bare.endswith((".", "!", "?")))
+    return (
+        bare.endswith((":", "："))
+        or sentence.startswith("#")
+        or _only_marker(sentence)
+        or (
+            sentence.startswith("**")
+            and sentence.endswith("**")
+            and len(view.words[place]) <= 10
+            and not bare.endswith((".", "!", "?"))
+        )
+    )
 
 
 def _dangles(view: View, place: int) -> bool:
     start, end = view.spans[place]
-    return view.text[start:end].endswith((",", ";", " -", "–", "—")) or (bool(view.words[place]) and view.words[place][-1] in _DANGLING)
+    return view.text[start:end].endswith((",", ";", " -", "–", "—")) or (
+        bool(view.words[place]) and view.words[place][-1] in _DANGLING
+    )

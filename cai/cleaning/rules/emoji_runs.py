@@ -8,7 +8,7 @@ from cai.text.emoji import MAYBE
 from cai.text.faces import surplus
 
 ID = "emoji_runs"
-REASON = "the seed paper's revisions ran on in emoji and \":)\"; equal clusters in a row say nothing more than one"
+REASON = 'the seed paper\'s revisions ran on in emoji and ":)"; equal clusters in a row say nothing more than one'
 
 
 def find(view: View, row: Row) -> list[Cut]:

@@ -31,7 +31,9 @@ _SETTINGS = ftfy.TextFixerConfig(
     explain=False,
 )
 _COMMON = regex.compile(r"[^\x00-\x7f‘’“”–—…•\xa0\p{Emoji_Presentation}]")
-_CONTROL = regex.compile(r"\r\n?|\x1b\[[0-9;]*[a-zA-Z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffc\ufffe\uffff\ufff9-\ufffb]|[\ud800-\udfff]|(?<=[\w\s])\u200b(?=[\w\s])|\ufffd{2,}")
+_CONTROL = regex.compile(
+    r"\r\n?|\x1b\[[0-9;]*[a-zA-Z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffc\ufffe\uffff\ufff9-\ufffb]|[\ud800-\udfff]|(?<=[\w\s])\u200b(?=[\w\s])|\ufffd{2,}"
+)
 
 
 def find(view: View, row: Row) -> list[Cut]:
@@ -49,7 +51,7 @@ def find(view: View, row: Row) -> list[Cut]:
     if cuts:
         return cuts  # control characters may be part of the broken encoding: the next round sees the repaired text
     for match in _CONTROL.finditer(text):
-        cuts.append(Cut(*match.span(), "\n" if match.group()[0] == "\r" else ""))
+        cuts.append(Cut(match.start(), match.end(), "\n" if match.group()[0] == "\r" else ""))
     return cuts
 
 

@@ -11,14 +11,89 @@ from cai.cleaning.view import Row, View
 from cai.text.regions import Region, touches
 
 ID = "inner_repeats"
-REASON = "a phrase that follows itself again and again (\"loaded loaded loaded\") is a loop of the sampler"
+REASON = 'a phrase that follows itself again and again ("loaded loaded loaded") is a loop of the sampler'
 
 LONGEST_PERIOD = 80
 _CLOSING = regex.compile(r"[\"'”’)]*[.!?…。！？]+[\"'”’)]*")
 _NEVER = frozenset({"code", "table"})
 _SPARED = frozenset({"verse"})
 _EMPHATIC = frozenset(
-    ["very", "really", "so", "much", "many", "more", "never", "no", "yes", "ha", "hah", "haha", "he", "hehe", "hee", "ho", "la", "na", "da", "du", "ba", "bla", "blah", "bye", "knock", "wait", "please", "far", "far", "long", "again", "hey", "hi", "row", "ever", "always", "old", "big", "well", "now", "come", "go", "run", "good", "great", "beep", "boop", "tick", "tock", "woof", "meow", "moo", "quack", "oink", "ring", "ding", "chop", "chug", "blow", "rah", "ja", "nein", "oui", "non", "si", "sí", "да", "нет", "очень", "sehr", "très", "muy", "molto", "muito"]
+    [
+        "very",
+        "really",
+        "so",
+        "much",
+        "many",
+        "more",
+        "never",
+        "no",
+        "yes",
+        "ha",
+        "hah",
+        "haha",
+        "he",
+        "hehe",
+        "hee",
+        "ho",
+        "la",
+        "na",
+        "da",
+        "du",
+        "ba",
+        "bla",
+        "blah",
+        "bye",
+        "knock",
+        "wait",
+        "please",
+        "far",
+        "far",
+        "long",
+        "again",
+        "hey",
+        "hi",
+        "row",
+        "ever",
+        "always",
+        "old",
+        "big",
+        "well",
+        "now",
+        "come",
+        "go",
+        "run",
+        "good",
+        "great",
+        "beep",
+        "boop",
+        "tick",
+        "tock",
+        "woof",
+        "meow",
+        "moo",
+        "quack",
+        "oink",
+        "ring",
+        "ding",
+        "chop",
+        "chug",
+        "blow",
+        "rah",
+        "ja",
+        "nein",
+        "oui",
+        "non",
+        "si",
+        "sí",
+        "да",
+        "нет",
+        "очень",
+        "sehr",
+        "très",
+        "muy",
+        "molto",
+        "muito",
+    ]
 )
 _LINKS = frozenset(["and", "by", "or", "to", "on", "after", "upon", "und", "et", "y", "e", "и", "oder", "ou"])
 
@@ -112,7 +187,9 @@ def _protected(found: list[Region], start: int, end: int, rounds: int) -> bool:
     if rounds < 6 and touches(found, start, end, _SPARED):
         return True
     # inside one item or quote a loop is a loop; across items it is `line_loops`' business
-    partly = [region for region in found if region.kind in ("list", "label") and region.start < end and start < region.end]
+    partly = [
+        region for region in found if region.kind in ("list", "label") and region.start < end and start < region.end
+    ]
     if rounds < 6:
         partly += [region for region in found if region.kind == "quote" and region.start < end and start < region.end]
     return any(not (region.start <= start and end <= region.end) for region in partly)

@@ -37,7 +37,10 @@ def find(view: View, row: Row) -> list[Cut]:
             sizes = [size(found) for found in keys[start : start + period]]
             long = sum(sizes) / period >= LONG_ITEM
             rounds = length // period + 1
-            if any(sizes) and ((period == 1 and (rounds >= RUN or (long and rounds >= ROUNDS) or sizes[0] >= ADJACENT)) or (period > 1 and long and (rounds >= ROUNDS or (rounds >= 2 and length >= 3)))):
+            if any(sizes) and (
+                (period == 1 and (rounds >= RUN or (long and rounds >= ROUNDS) or sizes[0] >= ADJACENT))
+                or (period > 1 and long and (rounds >= ROUNDS or (rounds >= 2 and length >= 3)))
+            ):
                 removed.update(range(start + period, start + period + length))
             start += length + 1 if length else 1
         if removed:

@@ -7,7 +7,7 @@ from cai.cleaning.view import Row, View
 from cai.text.meta import preamble_end
 
 ID = "meta_preamble"
-REASON = "\"Here's a revised version:\" speaks to the one who asked for the revision, not to the human"
+REASON = '"Here\'s a revised version:" speaks to the one who asked for the revision, not to the human'
 
 _PAIRS = {'"': '"', "“": "”", "«": "»", "'": "'", "「": "」"}
 
@@ -23,6 +23,10 @@ def find(view: View, row: Row) -> list[Cut]:
     if closing is not None:
         last = len(text.rstrip()) - 1
         inner = text[begin + 1 : last]
-        if last > begin and text[last] == closing and not (closing != "'" and (closing in inner or text[begin] in inner)):
+        if (
+            last > begin
+            and text[last] == closing
+            and not (closing != "'" and (closing in inner or text[begin] in inner))
+        ):
             cuts = [Cut(0, begin + 1), Cut(last, last + 1)]
     return cuts

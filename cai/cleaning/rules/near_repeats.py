@@ -1,5 +1,7 @@
 """Sentences that differ from an earlier one by a word."""
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
 from difflib import SequenceMatcher
@@ -8,7 +10,7 @@ from cai.cleaning.edits import Cut
 from cai.cleaning.view import Row, View
 
 ID = "near_repeats"
-REASON = "the seed paper's loop alternates \"questions\" and \"inquiries\": no two rounds are equal"
+REASON = 'the seed paper\'s loop alternates "questions" and "inquiries": no two rounds are equal'
 
 ALIKE = 0.8
 SHORTEST = 5
@@ -17,7 +19,136 @@ STALE = 0.85
 STALE_WORDS = 8
 LOOPING = 0.33
 LOADED = frozenset(
-    ["not", "no", "never", "none", "nor", "neither", "without", "cannot", "can't", "won't", "don't", "doesn't", "didn't", "isn't", "aren't", "wasn't", "weren't", "shouldn't", "wouldn't", "couldn't", "mustn't", "haven't", "hasn't", "nothing", "nobody", "nowhere", "if", "unless", "until", "except", "only", "when", "while", "before", "after", "because", "but", "although", "though", "however", "instead", "refuse", "decline", "unable", "illegal", "legal", "safe", "unsafe", "dangerous", "harmful", "must", "should", "may", "might", "always", "sometimes", "more", "less", "most", "least", "higher", "lower", "increase", "decrease", "first", "second", "third", "fourth", "fifth", "next", "last", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "half", "double", "left", "right", "up", "down", "he", "she", "his", "her", "him", "they", "them", "men", "women", "man", "woman", "male", "female", "husband", "wife", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "nicht", "kein", "keine", "nie", "ohne", "wenn", "ne", "pas", "jamais", "sans", "si", "no", "nunca", "sin", "не", "нет", "никогда", "без", "если"]
+    [
+        "not",
+        "no",
+        "never",
+        "none",
+        "nor",
+        "neither",
+        "without",
+        "cannot",
+        "can't",
+        "won't",
+        "don't",
+        "doesn't",
+        "didn't",
+        "isn't",
+        "aren't",
+        "wasn't",
+        "weren't",
+        "shouldn't",
+        "wouldn't",
+        "couldn't",
+        "mustn't",
+        "haven't",
+        "hasn't",
+        "nothing",
+        "nobody",
+        "nowhere",
+        "if",
+        "unless",
+        "until",
+        "except",
+        "only",
+        "when",
+        "while",
+        "before",
+        "after",
+        "because",
+        "but",
+        "although",
+        "though",
+        "however",
+        "instead",
+        "refuse",
+        "decline",
+        "unable",
+        "illegal",
+        "legal",
+        "safe",
+        "unsafe",
+        "dangerous",
+        "harmful",
+        "must",
+        "should",
+        "may",
+        "might",
+        "always",
+        "sometimes",
+        "more",
+        "less",
+        "most",
+        "least",
+        "higher",
+        "lower",
+        "increase",
+        "decrease",
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "next",
+        "last",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "half",
+        "double",
+        "left",
+        "right",
+        "up",
+        "down",
+        "he",
+        "she",
+        "his",
+        "her",
+        "him",
+        "they",
+        "them",
+        "men",
+        "women",
+        "man",
+        "woman",
+        "male",
+        "female",
+        "husband",
+        "wife",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "nicht",
+        "kein",
+        "keine",
+        "nie",
+        "ohne",
+        "wenn",
+        "ne",
+        "pas",
+        "jamais",
+        "sans",
+        "si",
+        "no",
+        "nunca",
+        "sin",
+        "не",
+        "нет",
+        "никогда",
+        "без",
+        "если",
+    ]
 )
 """Words that make two sentences different however alike the rest is."""
 
@@ -42,11 +173,11 @@ def find(view: View, row: Row) -> list[Cut]:
                 members.setdefault(head, [head]).append(place)
                 break
     removed: set[int] = set()
-    for head, places in members.items():
+    for places in members.values():
         if len(places) >= 3 and not _enumerates(view, places):
             removed.update(places[1:])
     pairs = {(head, place) for head, places in members.items() for place in places[1:]}
-    for head, place in pairs:  # two rounds of a block of at least three near-equal sentences
+    for head, place in sorted(pairs):  # two rounds of a block of at least three near-equal sentences
         if (head + 1, place + 1) in pairs and (head + 2, place + 2) in pairs:
             removed.update({place, place + 1, place + 2})
     if not removed:
@@ -86,7 +217,9 @@ def alike(first: list[str], second: list[str]) -> bool:
     if matcher.ratio() < (ALIKE if shortest >= 7 else 0.75):
         return False
     for tag, a, b, c, d in matcher.get_opcodes():
-        if tag != "equal" and any(word in LOADED or word[0].isdigit() or word.endswith("n't") for word in (*first[a:b], *second[c:d])):
+        if tag != "equal" and any(
+            word in LOADED or word[0].isdigit() or word.endswith("n't") for word in (*first[a:b], *second[c:d])
+        ):
             return False
     return True
 
@@ -97,7 +230,9 @@ def _enumerates(view: View, places: list[int]) -> bool:
     fillings: list[tuple[str, ...]] = []
     for place in places[1:]:
         matcher = SequenceMatcher(None, first, view.words[place], autojunk=False)
-        filling = tuple(word for tag, _, _, c, d in matcher.get_opcodes() if tag != "equal" for word in view.words[place][c:d])
+        filling = tuple(
+            word for tag, _, _, c, d in matcher.get_opcodes() if tag != "equal" for word in view.words[place][c:d]
+        )
         fillings.append(filling)
     if len(set(fillings)) < len(fillings) or () in fillings:
         return False

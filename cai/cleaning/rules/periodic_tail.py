@@ -48,7 +48,9 @@ def period_of_tail(text: str) -> tuple[int, int] | None:
                 rounds = length // near
                 if near >= 12 or (rounds >= 4 and near >= 6) or (rounds >= 6 and near >= 3) or rounds >= 12:
                     return near, length
-            elif (length >= 24 and len(set(unit.split())) >= 1 and len(set(unit) - set(" \n\t")) >= 2) or (length >= 12 and unit.strip() and unit[0] in "!?！？.。…" and "\n" not in unit):
+            elif (length >= 24 and len(set(unit.split())) >= 1 and len(set(unit) - set(" \n\t")) >= 2) or (
+                length >= 12 and unit.strip() and unit[0] in "!?！？.。…" and "\n" not in unit
+            ):
                 return near, length
             return None
         near = flipped.find(flipped[:6], near + 1)

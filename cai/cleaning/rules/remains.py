@@ -22,7 +22,12 @@ def find(view: View, row: Row) -> list[Drop]:
     n_words = view.n_words
     if not n_words and (view.text != row.text or not view.text.strip()):
         return [Drop("empty")]
-    if n_words < FEWEST and view.text.strip() != row.text.strip() and size(key(row.text)) >= 4 * FEWEST and not view.text.rstrip().endswith((".", "!", "?", "。", "！", "？")):
+    if (
+        n_words < FEWEST
+        and view.text.strip() != row.text.strip()
+        and size(key(row.text)) >= 4 * FEWEST
+        and not view.text.rstrip().endswith((".", "!", "?", "。", "！", "？"))
+    ):
         return [Drop("stub")]
     if len(set(view.keys)) < len(view.keys) and max_sentence_count_outside_protected(view.text) >= 3:
         return [Drop("still_repeats")]
@@ -32,5 +37,3 @@ def find(view: View, row: Row) -> list[Drop]:
         if len(grams) and 1 - len(grams) / sum(grams.values()) > CROWDED:
             return [Drop("still_repeats")]
     return []
-
-

@@ -45,9 +45,10 @@ def find(view: View, row: Row) -> list[Cut]:
         elif size >= 3:
             if counts[key] >= 3 or (place in crowded and (place - seen[key] <= 4 or place >= len(keys) - 3)):
                 removed.add(place)
-        elif run >= 3 or (counts[key] >= 3 and run >= 2 and _runs_to_three(keys, place)):
-            if n_words > SHORT_TEXT or counts[key] > 3:
-                removed.add(place)
+        elif (run >= 3 or (counts[key] >= 3 and run >= 2 and _runs_to_three(keys, place))) and (
+            n_words > SHORT_TEXT or counts[key] > 3
+        ):
+            removed.add(place)
     if removed:
         _between_removed(keys, sizes, free, seen, removed)
     return view.without(removed)
@@ -71,7 +72,9 @@ def _crowded_tail(keys: list[str], free: list[bool], sizes: list[int]) -> set[in
     return {place for place in tail if free[place]}
 
 
-def _between_removed(keys: list[str], sizes: list[int], free: list[bool], seen: dict[str, int], removed: set[int]) -> None:
+def _between_removed(
+    keys: list[str], sizes: list[int], free: list[bool], seen: dict[str, int], removed: set[int]
+) -> None:
     """A short repeated sentence between removed ones ("Thanks!") goes with its block."""
     changed = True
     while changed:

@@ -34,7 +34,9 @@ def find(view: View, row: Row) -> list[Cut]:
         while until < len(text) and text[until] in " \t\n":
             until += 1
         if before and until < len(text):  # a tag between two parts: they stay apart
-            until = end + (1 if text[end : end + 1] in (" ", "\t") and text[start - 1 : start] in (" ", "\t", "\n") else 0)
+            until = end + (
+                1 if text[end : end + 1] in (" ", "\t") and text[start - 1 : start] in (" ", "\t", "\n") else 0
+            )
         elif before:
             start = _back(text, start)
         cuts.append(Cut(start, until))
