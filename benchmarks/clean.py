@@ -3,7 +3,8 @@
     python benchmarks/clean.py [N=100000] [WORKERS=1]
 
 Good rows are put together from tests/text/data/legitimate.jsonl, bad ones get a degenerate tail; the shares are 10 %
-and 50 % as in the project's targets. CPU seconds are those of this process and its children; the peak is of this process.
+and 50 % as in the project's targets. CPU seconds are those of this process and its children, the peak is this
+process's.
 """
 
 from __future__ import annotations
@@ -66,9 +67,7 @@ def main() -> None:
             length = sum(map(len, texts)) / n
             del texts
             before, start = cpu_seconds(), time.perf_counter()
-            done = clean_file(
-                source, Path(folder) / "out.jsonl", plan=plan, edits=Path(folder) / "e.jsonl", workers=workers
-            )
+            done = clean_file(source, target, plan=plan, edits=Path(folder) / "e.jsonl", workers=workers)
             used, wall = cpu_seconds() - before, time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(
