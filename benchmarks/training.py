@@ -3,9 +3,10 @@
     python -m benchmarks.training WEIGHTS [--rows 16] [--pairs 8] [--ours-only] [--last-layers N]
 
 WEIGHTS is a plain model folder, such as the base under the work directory. Both sides see the same rows in the same
-order, the same LoRA on all layers and the same learning rate. TRL's defaults are: weights in fp32 under bf16 autocast,
-activation checkpointing, every position projected onto the vocabulary, spinning OpenMP threads. Each side runs in its
-own process, because allocator and thread settings are a process's. CPU seconds are the number that neighbours disturb
+order, the same labels (TRL's own would add the newline that SmolLM2's template puts behind a turn), the same LoRA on
+all layers and the same learning rate. TRL's defaults are: weights in fp32 under bf16 autocast, activation
+checkpointing, every position projected onto the vocabulary, spinning OpenMP threads. Each side runs in its own
+process, because allocator and thread settings are a process's. CPU seconds are the number that neighbours disturb
 least; wall seconds are what one waits.
 
 Printed: seconds of training (without imports and loading), losses of every step, ratio.
@@ -24,46 +25,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-WORDS = [
-    "river",
-    "stone",
-    "lamp",
-    "paper",
-    "garden",
-    "window",
-    "copper",
-    "silver",
-    "morning",
-    "winter",
-    "market",
-    "harbour",
-    "people",
-    "often",
-    "walk",
-    "slowly",
-    "along",
-    "the",
-    "old",
-    "road",
-    "and",
-    "talk",
-    "about",
-    "what",
-    "they",
-    "saw",
-    "before",
-    "evening",
-    "comes",
-    "because",
-    "nobody",
-    "likes",
-    "to",
-    "carry",
-    "water",
-    "in",
-    "the",
-    "dark",
-]
+SENTENCE = (
+    "river stone lamp paper garden window copper silver morning winter market harbour people often walk slowly along "
+    "the old road and talk about what they saw before evening comes because nobody likes to carry water in the dark"
+)
+WORDS = SENTENCE.split()
 LEARNING_RATE = {"sft": 1e-3, "dpo": 1e-4}
 
 
@@ -97,9 +63,10 @@ def ours(kind: str, weights: Path, n: int, work: Path, last_layers: int | None) 
 
     common: dict[str, Any] = {
         "adapter": "lora", "rank": 16, "alpha": 32.0, "dropout": 0.0, "last_layers": last_layers, "schedule": "linear",
-        "learning_rate": LEARNING_RATE[kind], "warmup_share": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "epochs": 1,
-        "batch_size": 8, "accumulation_steps": 1, "max_length": 256, "eos_on_cut_rows": "teach", "precision": "bf16",
-        "activation_checkpointing": False, "seed": 0, "save_every_steps": 1000, "eval_every_steps": 0, "guard": None,
+        "learning_rate": LEARNING_RATE[kind], "warmup_share": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0,
+        "epochs": 1, "batch_size": 8, "accumulation_steps": 1, "max_length": 256, "eos_on_cut_rows": "teach",
+        "precision": "bf16", "activation_checkpointing": False, "seed": 0,
+        "save_every_steps": 1000, "eval_every_steps": 0, "guard": None,
     }  # fmt: skip
     from cai.training import cpu, session
     from cai.training.labels import preference_pairs, sft_examples
@@ -127,37 +94,30 @@ def theirs(kind: str, weights: Path, n: int, work: Path) -> list[float]:
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
     from cai.llm.weights import tokenizer
+    from cai.training import dpo, sft
     from cai.training.checkpoints import PlannedOrder
     from cai.training.labels import preference_pairs, sft_examples
 
     read = tokenizer(weights)
     limits: dict[str, Any] = {"max_length": 256, "eos_on_cut_rows": "teach"}
-    made = rows(kind, n)
-    if kind == "sft":
-        lengths = [len(example.input_ids) for example in sft_examples(made, read, **limits)[0]]
-    else:
-        lengths = [
-            2 * len(pair.prompt_ids) + len(pair.chosen_ids) + len(pair.rejected_ids)
-            for pair in preference_pairs(made, read, **limits)[0]
-        ]
-    chat = []
-    for place in PlannedOrder(lengths, 8, 0):
-        row = made[place]
-        sides = {"completion": "response"} if kind == "sft" else {"chosen": "chosen", "rejected": "rejected"}
-        chat.append(
-            {"prompt": [{"role": turn["role"], "content": turn["text"]} for turn in row["turns"]]}
-            | {side: [{"role": "assistant", "content": row[key]}] for side, key in sides.items()}
-        )
+    kept: Any = (sft_examples if kind == "sft" else preference_pairs)(rows(kind, n), read, **limits)[0]
+    table = (sft.dataset(kept) if kind == "sft" else dpo.dataset(kept, soft=False)).to_list()
+    table = [table[place] for place in PlannedOrder([row["length"] for row in table], 8, 0)]
     options: dict[str, Any] = {
         "output_dir": str(work), "use_cpu": True, "learning_rate": LEARNING_RATE[kind], "num_train_epochs": 1,
         "logging_steps": 1, "report_to": "none", "disable_tqdm": True, "save_strategy": "no",
         "train_sampling_strategy": "sequential",
     }  # fmt: skip
     adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    make, config = (SFTTrainer, SFTConfig(**options)) if kind == "sft" else (DPOTrainer, DPOConfig(**options))
-    trainer = make(
-        str(weights), args=config, train_dataset=Dataset.from_list(chat), processing_class=read, peft_config=adapter
-    )
+    data = Dataset.from_list([{key: value for key, value in row.items() if key != "length"} for row in table])
+    common: dict[str, Any] = {"processing_class": read, "peft_config": adapter}
+    if kind == "sft":
+        trainer: Any = SFTTrainer(str(weights), args=SFTConfig(**options), train_dataset=data, **common)
+    else:
+        # DPOTrainer takes texts only: it is built with one pair of them, and then given the ids.
+        one = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
+        trainer = DPOTrainer(str(weights), args=DPOConfig(**options), train_dataset=one, **common)
+        trainer.train_dataset = data
     return timed(trainer)
 
 
