@@ -71,8 +71,9 @@ def main() -> None:
             used, wall = cpu_seconds() - before, time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(
-            f"{share:.0%} bad: {n} rows of {length:.0f} characters, {n / used:.0f} rows a CPU second, {n / wall:.0f} a second,"
-            f" {workers} workers, {done.n_edited} edited, {done.n_rows - done.n_kept} dropped, peak {peak} MB"
+            f"{share:.0%} bad: {n} rows of {length:.0f} characters, {n / used:.0f} rows a CPU second,"
+            f" {n / wall:.0f} a second, {workers} workers, {done.n_edited} edited,"
+            f" {done.n_rows - done.n_kept} dropped, peak {peak} MB"
         )
 
 
