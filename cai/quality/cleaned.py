@@ -26,7 +26,7 @@ from cai.quality.texts import (
     hashed_turns,
     meta_talk,
     n_chars,
-    near_repeats,
+    near_repeated,
     repeats,
     unfinished,
 )
@@ -49,13 +49,16 @@ SHORT_WORDS = 20
 _WORD = r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*"
 # Each screen lets through every text that its predicate could flag.
 _MAYBE_EMOJI = r"[^\x00-\x7F]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
-_MAYBE_PREAMBLE = (
-    r"(?is)(?:revis|writ|wrote|phras|reword|rework|reformul|toned"
-    r"|(?:updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned|more |less "
-    r"|friendly|appropriate|harmless|respectful|neutral|polite|ethical).{0,60}?(?:version|response|reply|answer|statement|message|attempt)"
-    r"|(?:version|response|reply) (?:of|that|with)"
-    r"|überarb|verbess|umform|révis|reescr|riscr|rivedu|исправ|перепис|перефор|улучш|修|改|重写|書き直).*?[:：\n]"
+_LEAD_END = r"[:：\n]"
+_REDONE = (
+    r"revis|writ|wrote|phras|reword|rework|reformul|toned|überarb|verbess|umform|révis|reescr|riscr|rivedu"
+    r"|исправ|перепис|перефор|улучш|修|改|重写|書き直"
 )
+_BETTER = (
+    r"updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned|more |less |friendly"
+    r"|appropriate|harmless|respectful|neutral|polite|ethical|(?:version|response|reply) (?:of|that|with)"
+)
+_ANSWER = r"version|response|reply|answer|statement|message|attempt"
 _HEAD_CHARS = 440  # a preamble stands at the head
 _MAYBE_TAG = r"[<\[#:：]"
 
@@ -101,7 +104,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         _flagged(texts, maybe_tag(texts), flags.has_role_tag, "role_tag"),
         _flagged(texts, maybe_preamble(texts), flags.has_preamble, "preamble"),
         _most_often(texts, flags.max_sentence_count_outside_protected),
-        near_repeats(texts).alias("near_repeat"),
+        near_repeated(frame, "revision", parents["revisions"].height),
         meta_talk("revision").alias("meta_talk"),
         unfinished("revision").alias("unfinished"),
         hashed("revision").alias("text_hash"),
@@ -111,7 +114,10 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
 
 def maybe_preamble(texts: pl.Series) -> pl.Series:
     """Whether a text's head could be a preamble; false only where it surely is none."""
-    return texts.str.strip_chars_start().str.slice(0, _HEAD_CHARS).str.contains(_MAYBE_PREAMBLE)
+    head = pl.col("head")
+    redone = head.str.contains(_REDONE) | (head.str.contains(_ANSWER) & head.str.contains(_BETTER))
+    heads = texts.str.strip_chars_start().str.slice(0, _HEAD_CHARS).str.to_lowercase().to_frame("head")
+    return heads.select(head.str.contains(_LEAD_END) & redone).to_series()
 
 
 def maybe_emoji(texts: pl.Series) -> pl.Series:
@@ -157,7 +163,8 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
     n, with_text = rows.height, revisions.filter(~pl.col("no_text")).height
     found.share("kept", min(n, with_text), with_text)
     for name in ("near_repeat", "meta_talk", "unfinished"):
-        found.share(name, int(rows[name].sum()), n)
+        asked = rows.get_column(name).drop_nulls()
+        found.share(name, int(asked.sum()), asked.len())
     texts = rows.get_column("text_hash").value_counts(sort=True).get_column("count")
     found.share("same_text", int(texts[0]) if n else 0, n)
     closings = rows.get_column("final_sentence").drop_nulls()

@@ -37,7 +37,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         pl.col("principle_id").hash().alias("principle"),
         (pl.col("principle_id").str.strip_chars() == "").fill_null(False).alias("no_principle"),
         *generated("critique"),
-        *flaws(frame.get_column("critique")),
+        *flaws(frame, "critique", parents["responses"].height),
         meta_talk("critique").alias("meta_talk"),
     )
 

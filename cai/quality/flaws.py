@@ -7,7 +7,7 @@ import polars as pl
 from cai.params import Section, Share
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, share_at_most
-from cai.quality.texts import SENTENCE, near_repeats, repeats
+from cai.quality.texts import SENTENCE, near_repeated, repeats
 
 
 class Flawed(Section):
@@ -18,11 +18,11 @@ class Flawed(Section):
     max_meta_talk_share: float = Share
 
 
-def flaws(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Flags ``repeated``: a sentence said three times; ``near_repeat``: ten words in a row said three times."""
+def flaws(frame: pl.DataFrame, column: str, n_total: int) -> tuple[pl.Series, pl.Series]:
+    """Flags ``repeated``: a sentence said three times; ``near_repeat``: ten words in a row, null outside the sample."""
     return (
-        repeats(texts, cut=SENTENCE, times=3, least_chars=10).alias("repeated"),
-        near_repeats(texts).alias("near_repeat"),
+        repeats(frame.get_column(column), cut=SENTENCE, times=3, least_chars=10).alias("repeated"),
+        near_repeated(frame, column, n_total),
     )
 
 
@@ -30,7 +30,8 @@ def flaw_facts(rows: pl.DataFrame, facts: Facts) -> None:
     """Add the shares of the flaws among rows with text."""
     texts = rows.filter(~pl.col("failed"))
     for name in ("repeated", "near_repeat", "meta_talk"):
-        facts.share(name, int(texts[name].sum()), texts.height)
+        asked = texts.get_column(name).drop_nulls()
+        facts.share(name, int(asked.sum()), asked.len())
 
 
 def flaw_checks(thresholds: Flawed, what: str) -> list[Check]:

@@ -36,7 +36,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         "unknown",
         unlike(pairs).alias("unlike_prompt"),
         *generated("response"),
-        *flaws(frame.get_column("response")),
+        *flaws(frame, "response", parents["prompts"].height),
         meta_talk("response").alias("meta_talk"),
     )
 

@@ -71,7 +71,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         .fill_null(False)
         .alias("copied"),
         *generated("revision"),
-        *flaws(frame.get_column("revision")),
+        *flaws(frame, "revision", parents["responses"].height),
         meta_talk("revision").alias("meta_talk"),
         has_emoji("revision").alias("emoji"),
     )

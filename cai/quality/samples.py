@@ -38,7 +38,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         (~pl.col("draw").is_in(list(range(N_DRAWS)))).fill_null(False).alias("strange_draw"),
         unlike(pairs).alias("unlike_prompt"),
         *generated("response"),
-        *flaws(frame.get_column("response")),
+        *flaws(frame, "response", parents["prompts"].height),
         meta_talk("response").alias("meta_talk"),
     )
 

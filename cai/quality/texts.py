@@ -23,6 +23,8 @@ SENTENCE = r"[^.!?…。！？।\n\r]+"
 NEAR_WORDS = 10
 """SmolLM2's 1,440 raw revisions hold ten words in a row three times in 41 %, cleaned ones in 6 %; five words,
 which stock phrases reach, in 57 % and 29 %."""
+SAMPLE = 50_000
+"""Rows after which a share is known to half a percent and only its cost grows."""
 PIECE = r"[\p{L}\p{M}\p{N} \t,'’-]+"
 """Finer than any sentence segmentation: a sentence said three times is made of pieces said three times."""
 
@@ -125,6 +127,19 @@ def near_repeats(texts: pl.Series, *, words: int = NEAR_WORDS, times: int = 3) -
         .filter(pl.col("len") >= times)
     )
     return _marked(texts.len(), hit)
+
+
+def near_repeated(frame: pl.DataFrame, column: str, n_total: int) -> pl.Series:
+    """`near_repeats` of the column, the dearest of all measures: null for rows outside a sample of about 50,000.
+
+    The sample is drawn by a hash of ``prompt_id``, so it is the same whatever the slice; ``n_total`` is how many rows the
+    whole table has, about. Up to 50,000 rows every row is asked.
+    """
+    asked = frame.select(pl.col("prompt_id").hash(seed=7) % (1 << 20) < (SAMPLE << 20) // max(n_total, 1))
+    places = asked.to_series().fill_null(True).arg_true()
+    found = pl.DataFrame({"place": places, "near_repeat": near_repeats(frame.get_column(column).gather(places))})
+    rows = pl.DataFrame({"place": pl.Series(range(frame.height), dtype=places.dtype)})
+    return rows.join(found, on="place", how="left", maintain_order="left").get_column("near_repeat")
 
 
 def _marked(n: int, hit: pl.DataFrame) -> pl.Series:

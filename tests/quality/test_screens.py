@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from cai.quality import cleaned
-from cai.quality.texts import PIECE, near_repeats, repeats
+from cai.quality import texts as quality_texts
+from cai.quality.texts import PIECE, near_repeated, near_repeats, repeats
 from cai.text import flags
 
 REAL = Path(__file__).parents[2].parent / "shared/data/revisions/smollm2-raw.jsonl.gz"
@@ -93,3 +94,16 @@ TEN = "one two three four five six seven eight nine ten"
 def test_near_repeats_are_ten_words_in_a_row_three_times(text: str | None, expected: bool) -> None:
     series = pl.Series("text", [TEN, text, TEN], dtype=pl.String)
     assert near_repeats(series).to_list() == [False, expected, False]
+
+
+def test_the_sample_of_near_repeats_does_not_depend_on_the_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality_texts, "SAMPLE", 100)
+    frame = pl.DataFrame(
+        {"prompt_id": [f"{n:016x}" for n in range(1000)], "text": [f"{TEN} {TEN} {TEN}", "fine"] * 500}
+    )
+    whole = near_repeated(frame, "text", 1000)
+    parts = pl.concat([near_repeated(frame.slice(start, 300), "text", 1000) for start in range(0, 1000, 300)])
+    assert whole.equals(parts)
+    assert 60 < whole.drop_nulls().len() < 140
+    assert whole.to_list()[0::2].count(False) == whole.to_list()[1::2].count(True) == 0
+    assert near_repeated(frame, "text", 90).null_count() == 0
