@@ -132,8 +132,8 @@ def near_repeats(texts: pl.Series, *, words: int = NEAR_WORDS, times: int = 3) -
 def near_repeated(frame: pl.DataFrame, column: str, n_total: int) -> pl.Series:
     """`near_repeats` of the column, the dearest of all measures: null for rows outside a sample of about 50,000.
 
-    The sample is drawn by a hash of ``prompt_id``, so it is the same whatever the slice; ``n_total`` is how many rows the
-    whole table has, about. Up to 50,000 rows every row is asked.
+    The sample is drawn by a hash of ``prompt_id``, so it is the same whatever the slice; ``n_total`` is about how many
+    rows the whole table has. Up to 50,000 rows every row is asked.
     """
     asked = frame.select(pl.col("prompt_id").hash(seed=7) % (1 << 20) < (SAMPLE << 20) // max(n_total, 1))
     places = asked.to_series().fill_null(True).arg_true()
