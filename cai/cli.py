@@ -12,7 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cai.errors import CaiError, ParamsError
+from cai.artifacts.table import write_text
+from cai.errors import ArtifactError, CaiError, ParamsError
+
+START, END = "<!-- results -->", "<!-- /results -->"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -45,16 +48,25 @@ def project() -> Path:
 
 @app.command()
 @said
-def results() -> None:
+def results(
+    markdown: Annotated[bool, typer.Option(help="write the table into README.md between its markers")] = False,
+) -> None:
     """The result table, each stage's share of the time, and where the report is."""
     from rich.console import Console
 
-    from cai.reporting.table import results as table
-    from cai.reporting.table import stage_shares
+    from cai.reporting import table
 
     root, console = project(), Console()
-    console.print(stage_shares(root / ".work"))
-    console.print(table(root))
+    if markdown:
+        readme = root / "README.md"
+        before, after = (
+            readme.read_text(encoding="utf-8").split(START)[0],
+            readme.read_text(encoding="utf-8").split(END)[1],
+        )
+        write_text(readme, f"{before}{START}\n{table.markdown(root)}{END}{after}")
+        return
+    console.print(table.stage_shares(root / ".work"))
+    console.print(table.results(root))
     console.print("report: metrics/report/index.html", highlight=False)
 
 
@@ -75,7 +87,7 @@ def gates() -> None:
 @app.command()
 @said
 def degeneration(
-    file: Annotated[Path, typer.Argument(help="JSONL, one answer a line; - for stdin")],
+    file: Annotated[Path, typer.Argument(help="JSONL (or JSON, CSV, Parquet), one answer a row")],
     text_key: Annotated[str, typer.Option(help="the key that holds the text")] = "text",
 ) -> None:
     """The collapse measures of any file of answers, as one flat JSON object."""
@@ -83,7 +95,11 @@ def degeneration(
     from cai.sources.files import read_rows
 
     rows = read_rows(file)
-    typer.echo(json.dumps(degeneration_report(rows, text_key=text_key), indent=2))
+    try:
+        found = degeneration_report(rows, text_key=text_key)
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(str(file), str(error.args[0]), next_step="name the key with --text-key") from None
+    typer.echo(json.dumps(found, indent=2))
 
 
 @app.command()
@@ -106,7 +122,9 @@ def clean(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL or Parquet; - for stdout")],
     text_key: Annotated[str, typer.Option(help="the key that holds the text")] = "revision",
     prompt_key: Annotated[str, typer.Option(help="the key that holds the prompt; need not be there")] = "prompt",
-    variant: Annotated[str, typer.Option(help="a variant of params.yaml, or of the default one outside a project")] = "rules",
+    variant: Annotated[
+        str, typer.Option(help="a variant of params.yaml, or of the default one outside a project")
+    ] = "rules",
     edits: Annotated[Path | None, typer.Option(help="write every edit to this JSONL")] = None,
     dropped: Annotated[Path | None, typer.Option(help="write every dropped row to this JSONL")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 1,
@@ -118,7 +136,11 @@ def clean(
     from cai.cleaning.plan import plan
     from cai.params import read_yaml
 
-    variants = read_yaml(project() / "params.yaml")["clean"]["variants"]
+    try:
+        params = project() / "params.yaml"
+    except ParamsError:
+        params = Path(__file__).parents[1] / "params.yaml"  # outside a project: the one this command came with
+    variants = read_yaml(params)["clean"]["variants"]
     summary = clean_file(
         source,
         target,

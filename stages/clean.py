@@ -25,7 +25,7 @@ class Params(Section):
 
 
 def main(params: Params, run: Run) -> None:
-    """Write what is kept, what is dropped and every edit; the measures before and after share nothing with the rules."""
+    """Write what is kept, what is dropped, every edit, and measures that share nothing with the rules."""
     revisions = REVISIONS.read(run.root)
     frames = clean_frames(revisions, plan(params.clean.variant, params.clean.variants))
     CLEANED.write(frames.cleaned, run.root)
@@ -35,7 +35,11 @@ def main(params: Params, run: Run) -> None:
     run.metrics(
         {
             "kept_share": frames.metrics["kept_share"],
-            **{f"{name}_{when}": found[name].value for name in HEADLINE for when, found in (("before", before), ("after", after))},
+            **{
+                f"{name}_{when}": found[name].value
+                for name in HEADLINE
+                for when, found in (("before", before), ("after", after))
+            },
             "detail": [
                 {
                     "variant": params.clean.variant,

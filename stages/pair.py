@@ -29,9 +29,7 @@ class Params(Section):
 def main(params: Params, run: Run) -> None:
     """Write the pairs to train on, and those left out."""
     verdicts = VERDICTS.read(run.root)
-    preferences, excluded = pair(
-        verdicts, SAMPLES.read(run.root), PROMPTS.read(run.root), **params.pair.model_dump()
-    )
+    preferences, excluded = pair(verdicts, SAMPLES.read(run.root), PROMPTS.read(run.root), **params.pair.model_dump())
     PREFERENCES.write(preferences, run.root)
     EXCLUDED.write(excluded, run.root)
     reasons = dict(sorted(Counter(excluded["reason"]).items()))

@@ -34,6 +34,7 @@ def main(params: Params, run: Run, item: str) -> None:
     """Write headline numbers, their details, and one outcome a prompt and turn, without texts."""
     card = json.loads((run.root / "metrics/judge_card.json").read_text(encoding="utf-8"))["detail"][0]
     probes = params.score.probe_questions
+    tokenizer = weights.tokenizer(weights.open_chain("base", run.root, run.work, "fp32"))
     scored = score(
         ANSWERS.of(item).read(run.root),
         EVALUATION_PROMPTS.read(run.root),
@@ -42,7 +43,7 @@ def main(params: Params, run: Run, item: str) -> None:
         standings={role: standing_from_dict(card, role, probes) for role in ("rating", "harm", "refusal")},
         templates=read_templates(run.root / "data/evaluation/mtbench_judge_prompts.jsonl"),
         budget_tokens=params.answer.max_new_tokens,
-        decode=weights.tokenizer(weights.open_chain("base", run.root, run.work, "fp32")).decode,
+        decode=lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)),
         horizons=params.score.horizons,
         replies=params.judge.replies,
         retries=params.score.retries,

@@ -16,6 +16,7 @@ differently for other shapes. Batch size, device and library versions are theref
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -203,7 +204,9 @@ class HFModel:
             else:
                 rows.append(_row(prompt, None, ()))
         whole = [row for row in rows if isinstance(row, _Row)]
-        logprobs = self._computed("choose", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs)
+        logprobs = self._computed(
+            "choose, exact head", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs
+        )
         return [row if isinstance(row, Choice) else _choice(logprobs[row.digest]) for row in rows]
 
     # --- prompts and texts, which the vllm backend uses too ---
@@ -354,7 +357,8 @@ class HFModel:
         import torch
 
         with torch.inference_mode():
-            _, _, _, logits = self._prefill([row.ids for row in batch])
+            with _exact_head(self._model()):
+                _, _, _, logits = self._prefill([row.ids for row in batch])
             chosen = torch.log_softmax(logits.double(), -1)[:, list(firsts)]
         return [[float(value) for value in row] for row in chosen.tolist()]
 
@@ -577,6 +581,28 @@ def _shared_tokens(rows: Sequence[tuple[int, ...]]) -> int:
     return same if same >= _SHARED_TOKENS else 0
 
 
+@contextlib.contextmanager
+def _exact_head(model: Any) -> Iterator[None]:
+    """The output layer in float32 inside the block.
+
+    A bfloat16 logit near 16 has steps of 1/8: two orders of a comparison then often tie to the bit, and a soft label
+    is no softer than that step. The layer is read for one position a row, so exactness costs next to nothing.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    if head is None or head.weight.dtype == torch.float32:
+        yield
+        return
+    weight = head.weight.detach().float()
+    bias = None if getattr(head, "bias", None) is None else head.bias.detach().float()
+    head.forward = lambda hidden: torch.nn.functional.linear(hidden.float(), weight, bias)
+    try:
+        yield
+    finally:
+        del head.forward
+
+
 def _device_type() -> str:
     """ "cuda" where a GPU can be used, else "cpu"; torch is not imported where no GPU driver is present."""
     if not any(Path("/dev").glob("nvidia[0-9]*")):
@@ -635,7 +661,7 @@ def _growing_layer() -> Any:
     import torch
     from transformers.cache_utils import DynamicLayer
 
-    class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    class GrowingLayer(DynamicLayer):
         room_tokens = 64
 
         def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:

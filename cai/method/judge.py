@@ -60,6 +60,8 @@ def judge(
     asked = [pair for pair in pairs if (pair[1] or "").strip() and (pair[2] or "").strip()]
     dialogues = []
     for row, a, b, principle in asked:
+        assert a is not None
+        assert b is not None
         context = from_structs(row["turns"])
         dialogues.append(question(context, principle.principle, a, b))
         if orders == 2:
@@ -119,9 +121,7 @@ def verdict(views: Sequence[View] | None, *, replies: str) -> dict[str, object]:
     return {**empty, **said, "p": p, "flip": flip, "status": "ok", "reason": None}
 
 
-def _views(
-    model: Model, dialogues: Sequence, names: Sequence[str], sampling: Sampling, replies: str
-) -> list[View]:
+def _views(model: Model, dialogues: Sequence, names: Sequence[str], sampling: Sampling, replies: str) -> list[View]:
     if replies == "logprobs":
         return [from_choice(one) for one in model.choose(dialogues, LABELS, prefix=PREFIX)]
     requests = [

@@ -22,9 +22,7 @@ def respond(prompts: pl.DataFrame, model: Model, sampling: Sampling) -> pl.DataF
         Columns of RESPONSES; a failed row has a null response and its error.
     """
     rows = prompts.filter(pl.col("split").is_in(SPLITS)).sort("prompt_id").to_dicts()
-    requests = [
-        Request(from_structs(row["turns"]), sampling, ("respond", row["prompt_id"], "0", "0")) for row in rows
-    ]
+    requests = [Request(from_structs(row["turns"]), sampling, ("respond", row["prompt_id"], "0", "0")) for row in rows]
     answered = model.generate(requests)
     return RESPONSES.frame(
         [

@@ -171,9 +171,7 @@ def _revise_round(
         other = revision_principle(constitution, asking, name, round_)
         shown = constitution.demonstrations[: asking.revision_demonstrations]
         dialogue = (
-            ask_revision.chat(
-                context, response, principle.critique_request, critique, other.revision_request, shown
-            )
+            ask_revision.chat(context, response, principle.critique_request, critique, other.revision_request, shown)
             if asking.revision_form == "chat"
             else ask_revision.single_turn(context, response, critique, other.revision_request, shown)
         )

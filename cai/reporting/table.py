@@ -60,6 +60,22 @@ def results(root: Path) -> Group:
     return Group(*told)
 
 
+def markdown(root: Path) -> str:
+    """The result table as Markdown, for the README: a row a measure, a column a model, n and interval in each cell."""
+    inputs = Inputs(root)
+    scored, names = evaluations(inputs), subset_names(inputs)
+    lines = [f"| measure | {' | '.join(scored)} |", f"|---|{'---|' * len(scored)}"]
+    unmeasured = []
+    for label, cells in _rows(scored, names):
+        if all(cell is None or cell["value"] is None for cell in cells):
+            unmeasured.append(label)
+            continue
+        lines.append(f"| {label} | {' | '.join(_cell(cell).replace(chr(10), '<br>') for cell in cells)} |")
+    if unmeasured:
+        lines += ["", f"Not measurable here, because the judge's card marks it not valid: {'; '.join(unmeasured)}."]
+    return "\n".join(lines) + "\n"
+
+
 def gates_table(root: Path) -> Table:
     """One row a gate: result, rows, expectations, and what failed."""
     from rich.table import Table
