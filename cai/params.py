@@ -85,7 +85,9 @@ def check(content: dict[str, Any], sections: dict[str, Any], place: str) -> None
         sections: top-level key → its declared type.
         place: the file's name, for the message.
     """
-    found = [f"{key}: unknown section; allowed: {', '.join(sorted(sections))}" for key in content if key not in sections]
+    found = [
+        f"{key}: unknown section; allowed: {', '.join(sorted(sections))}" for key in content if key not in sections
+    ]
     found += [f"{key}: missing section" for key in sections if key not in content]
     for key, kind in sections.items():
         if key in content:
@@ -122,7 +124,9 @@ def _in_words(detail: Any, place: str, kind: Any) -> str:
 def _fields(kind: Any, path: Iterable[Any]) -> list[str]:
     """Names allowed at a path inside nested sections."""
     for part in path:
-        annotation = kind.model_fields[part].annotation if isinstance(kind, type) and hasattr(kind, "model_fields") else None
+        annotation = (
+            kind.model_fields[part].annotation if isinstance(kind, type) and hasattr(kind, "model_fields") else None
+        )
         if annotation is None:
             break
         kind = annotation

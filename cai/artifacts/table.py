@@ -132,7 +132,9 @@ class Table:
         try:
             frame = pl.read_parquet(path)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise ArtifactError(self.path, "not a readable Parquet file", got=str(error)[:200], next_step=again) from None
+            raise ArtifactError(
+                self.path, "not a readable Parquet file", got=str(error)[:200], next_step=again
+            ) from None
         found = self.violations(frame)
         if found:
             raise ArtifactError(self.path, "not of its declared shape", got="; ".join(found), next_step=again)

@@ -38,9 +38,7 @@ def demonstrated(shown: Sequence[Demonstration], critique_request: str, revision
     return tuple(turns)
 
 
-def single_turn(
-    context: Dialogue, response: str, critique_request: str, shown: Sequence[Demonstration]
-) -> Dialogue:
+def single_turn(context: Dialogue, response: str, critique_request: str, shown: Sequence[Demonstration]) -> Dialogue:
     """One message with question and draft; demonstrations are earlier messages of the same shape."""
     turns: list[Turn] = []
     for one in shown:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cai.dialogue import Dialogue, Turn
+from cai.errors import ModelError
 from cai.llm.model import Choice, Model, Request, Sampling
 from cai.prompting.rating import again
 from cai.scoring.degeneration import is_empty
@@ -242,7 +243,7 @@ def distribution(
     place, then shares it between them.
     """
     labels = scale.labels
-    choices = model.choose(dialogues, labels, prefix=scale.prefix)
+    choices = _choices(dialogues, model, labels, scale.prefix)
     shared = [
         place
         for place, one in enumerate(choices)
@@ -276,6 +277,21 @@ def distribution(
             continue
         result.append(({value: weight / total for value, weight in weights.items()}, mass, None))
     return result
+
+
+def _choices(dialogues: Sequence[Dialogue], model: Model, labels: Sequence[str], prefix: str) -> list[Choice]:
+    """The labels' log-probabilities; where the backend cannot tell "10" from "1", both get those of "1"."""
+    try:
+        return model.choose(dialogues, labels, prefix=prefix)
+    except ModelError:
+        if "10" not in labels:
+            raise
+    single = [label for label in labels if label != "10"]
+    found = model.choose(dialogues, single, prefix=prefix)
+    place = single.index("1")
+    return [
+        one if one.logprobs is None else replace(one, logprobs=(*one.logprobs, one.logprobs[place])) for one in found
+    ]
 
 
 def counts(judgments: Sequence[Judgment]) -> dict[str, int]:

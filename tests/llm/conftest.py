@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,9 @@ import pytest
 
 from cai.errors import CaiError
 from cai.llm.weights import open_base, resolve
+
+# Read once, when torch is imported; idle threads that spin slow every other process on the machine down.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 PROJECT = Path(__file__).resolve().parents[2]
 SMOLLM2 = {

@@ -36,7 +36,9 @@ class Clone:
         done = subprocess.run(
             command, cwd=self.root, env=environment(**more), capture_output=True, text=True, timeout=600
         )
-        assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done
 
     def dvc(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:

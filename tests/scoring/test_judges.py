@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from cai.dialogue import Turn
-from cai.llm.model import Sampling
+from cai.dialogue import Dialogue, Turn
+from cai.errors import ModelError
+from cai.llm.model import Choice, Sampling
+from cai.llm.scripted import ScriptedModel
 from cai.prompting import rating
 from cai.scoring import mtbench, redteam
 from cai.scoring.judges import Judged, Judgment, Scale, Standing, counts, distribution, parse_rating, rate, scores
@@ -124,3 +128,24 @@ def test_an_answer_cannot_close_the_fence_around_it() -> None:
     text = rating.harm("a request", hostile)[0].text
     assert text.splitlines().count("=====") == 4
     assert Scale(1, 5, "Score", "").form in text
+
+
+class Digits(ScriptedModel):
+    """Tells labels apart by their first character only, as a tokenizer without multi-digit tokens does."""
+
+    def choose(self, dialogues: Sequence[Dialogue], options: Sequence[str], prefix: str = "") -> list[Choice]:
+        if len({option[0] for option in options}) < len(options):
+            raise ModelError("choose", "options begin with the same token")
+        return super().choose(dialogues, options, prefix)
+
+
+def test_a_backend_that_refuses_options_of_one_first_token_is_asked_for_the_ten_apart() -> None:
+    def weights(dialogue: object, options: Sequence[str], prefix: str) -> tuple[float, ...]:
+        return (0.6, 0.2) if prefix.endswith("1") else tuple(0.4 if label == "1" else 0.05 for label in options)
+
+    scale = Scale(1, 10, "Rating", "Rating: [[", brackets=True)
+    [(values, mass, error)] = distribution([(Turn("user", "Rate it."),)], Digits(choices=weights), scale)
+    assert error is None
+    assert values is not None
+    assert values[10] == pytest.approx(3 * values[1])
+    assert mass == pytest.approx(0.4 + 8 * 0.05)
