@@ -49,6 +49,10 @@ from cai.llm.weights import (
 if TYPE_CHECKING:
     import torch
 
+# Idle OpenMP threads that spin take the cores from the others: measured two to four times slower. libgomp reads it once,
+# when torch is imported, so it is set as early as this file is.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Part of every part's name: a change of the loop below must not read what the old loop wrote.
 _LOOP = "1"
 
@@ -96,9 +100,6 @@ def open_model(
         raise ParamsError("batch_size", "must be a positive number of rows", got=batch_size, expected=">= 1")
     if base_url is not None:
         raise ParamsError("base_url", "means nothing to a model in this process", got="a value", expected="null")
-    # Idle OpenMP threads that spin take the cores from the other one: measured two to four times slower. libgomp reads
-    # it once, when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     dtype = cast(Dtype, precision)
     kind, _, rest = name.partition(":")
     if kind in ("hub", "folder") and rest:

@@ -166,18 +166,19 @@ def _convert_gguf(gguf: Path, out: Path) -> None:
             next_step="run the stage `model` once from the project's environment; its result is kept and shared",
         )
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     # The unpacking draws its bar on stderr whatever its settings say; a failure still raises.
     with without_progress_bars(), contextlib.redirect_stderr(io.StringIO()):
-        packed = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-        config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        make: Any = AutoModelForCausalLM
-        plain = make.from_config(config, dtype=torch.float32)
-        plain.load_state_dict(packed.state_dict(), strict=True)
-        del packed
+        packed: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        # Every reading of the GGUF's header costs seconds, hence its config is taken over rather than read again.
+        settings = packed.config.to_dict()
+        settings.pop("quantization_config", None)
+        config = type(packed.config).from_dict(settings)
+        plain: Any = type(packed).from_pretrained(None, config=config, state_dict=packed.state_dict())
         plain.save_pretrained(out)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        del packed, plain
+        tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(gguf.parent, gguf_file=gguf.name)
         tokenizer.model_max_length = config.max_position_embeddings
         tokenizer.padding_side = "left"
         tokenizer.save_pretrained(out)

@@ -13,6 +13,10 @@ import regex
 _USER = r"(?:human|user|customer|client|person|you|question|instruction|input|prompt|usuario|utilisateur|benutzer|nutzer|mensch|用户|人类|пользователь|человек)"
 _MODEL = r"(?:(?:the )?(?:ai )?assistant|ai|chatbot|bot|chatgpt|gpt|model|claude|llama|response|answer|output|asistente|助手|助理|ассистент|assistent)"
 _PLAIN_USER = r"(?:Human|User|HUMAN|USER|human|user|Usuario|Utilisateur|Benutzer|用户|人类|Пользователь|Человек)"
+# The headings of the project's own one-message request (cai/prompting/revision.py): a small model goes on with them.
+_REQUEST = (
+    r"(?:Draft answer|What is wrong with it|Task(?=[ \t]*:[ \t]*(?:Write|Rewrite|Give|Change|Say|Point out|Name)\b))"
+)
 _PLAIN_MODEL = r"(?:(?:AI )?Assistant|ASSISTANT|assistant|AI|Chatbot|ChatGPT|Bot|Asistente|Assistent|助手|助理|Ассистент|Claude|Llama|GPT)"
 
 TOKEN = regex.compile(
@@ -34,11 +38,11 @@ _HEADER = regex.compile(
     regex.I | regex.M,
 )
 _PLAIN = regex.compile(
-    rf"(?:^[ \t>]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?P<tag>(?:\*\*|__|\[|\()?(?:(?P<user>{_PLAIN_USER})|(?P<model>{_PLAIN_MODEL}))(?:[ \t]*\d{{1,2}})?(?:\*\*|__|\]|\))?[ \t]*[:：](?:\*\*|__)?)(?=\s|\*|\"|[\p{{Han}}]|$)",
+    rf"(?:^[ \t>]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?P<tag>(?:\*\*|__|\[|\()?(?:(?P<user>{_PLAIN_USER}|{_REQUEST})|(?P<model>{_PLAIN_MODEL}))(?:[ \t]*\d{{1,2}})?(?:\*\*|__|\]|\))?[ \t]*[:：](?:\*\*|__)?)(?=\s|\*|\"|[\p{{Han}}]|$)",
     regex.M,
 )
 MAYBE = regex.compile(
-    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente)(?: ?\d+)?[*_\])]*\s*[:：]"
+    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:Draft answer|What is wrong with it|Task|[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente)(?: ?\d+)?[*_\])]*\s*[:：]"
 )
 """Finds nothing only where there is no tag: a cheap screen."""
 

@@ -19,6 +19,9 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("a\x00b\r\nc", "ab\nc"),
     ],
     "role_tags": [
+        # The heading of our own request, as SmolLM2 goes on with it behind its answer.
+        (f"{SAFE}\n\nDraft answer:\nYou can do it.\n\nDraft answer:\nYou can.", SAFE),
+        ("Task: buy milk and bread.",) * 2,
         ("Sure.\n\nHuman: And now?\n\nAssistant: No.", "Sure."),
         ("Sure.<|im_end|>\n<|im_start|>user", "Sure."),
         ("Assistant: I can't do that.", "I can't do that."),
