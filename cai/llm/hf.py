@@ -49,8 +49,8 @@ from cai.llm.weights import (
 if TYPE_CHECKING:
     import torch
 
-# Idle OpenMP threads that spin take the cores from the others: measured two to four times slower. libgomp reads it once,
-# when torch is imported, so it is set as early as this file is.
+# Idle OpenMP threads that spin take the cores from the others: measured two to four times slower. libgomp reads it
+# once, when torch is imported, so it is set as early as this file is.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Part of every part's name: a change of the loop below must not read what the old loop wrote.
