@@ -114,6 +114,9 @@ _COURTESY = (
     "night",
 )
 _TAGGED = (
+    "draft answer",
+    "wrong with it",
+    "task",
     "user",
     "human",
     "assistant",

@@ -163,3 +163,11 @@ def test_rows_come_back_in_order_from_any_number_of_workers() -> None:
 def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, object], said: str) -> None:
     with pytest.raises(ParamsError, match=said):
         plan(variant, variants)
+
+
+def test_the_screen_lets_no_row_by_that_the_rules_would_change() -> None:
+    texts = [row["text"] for name in ("degenerate", "legitimate") for row in _labelled(name)]
+    texts.append("Keep it locked away.\n\nTask: Write a new answer that is kind.\nWrite only the new answer.")
+    for text in texts:
+        row = Row("1", text, finish_reason="length")
+        assert clean_row(row, RULES_PLAN) == clean_row(row, RULES_PLAN, screened=False), text[:60]

@@ -1,0 +1,53 @@
+"""Stages alone, as on a GPU box that has torch, transformers, peft, trl, pyarrow, polars, regex, ftfy, pydantic and pyyaml."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.pipeline.conftest import Clone
+
+# What the project's own environment has beyond that, and what a stage must therefore do without.
+ABSENT = ("dvc", "great_expectations", "openai", "gguf", "typer", "altair", "vl_convert", "moto", "hypothesis", "scipy")
+BLOCKER = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {ABSENT!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """An environment in which these packages cannot be imported."""
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked/sitecustomize.py").write_text(BLOCKER, encoding="utf-8")
+    return {"PYTHONPATH": str(tmp_path / "blocked")}
+
+
+def test_the_blocker_blocks(clone: Clone, bare: dict[str, str]) -> None:
+    assert "No module named 'dvc'" in clone.run(sys.executable, "-c", "import dvc", check=False, **bare).stderr
+
+
+def test_the_supervised_stages_run_alone_and_give_the_same_bytes(clone: Clone, bare: dict[str, str]) -> None:
+    tables = sorted((clone.root / "data/supervised").glob("*.parquet"))
+    before = {table.name: table.read_bytes() for table in tables}
+    for table in tables:
+        table.unlink()
+    for stage in ("fetch", "prompts", "respond", "critique", "revise", "clean"):
+        clone.run(sys.executable, "-m", f"stages.{stage}", **bare)
+    assert {table.name: table.read_bytes() for table in tables} == before
+
+
+@pytest.mark.slow
+def test_every_other_stage_but_gates_and_report_runs_alone(clone: Clone, bare: dict[str, str]) -> None:
+    for stage in ("instruct", "sft", "sample", "judge", "pair", "dpo", "judge_card", "answer dpo", "score dpo"):
+        clone.run(sys.executable, "-m", *f"stages.{stage}".split(), **bare)
+    assert pl.read_csv(clone.root / "metrics/eval/dpo.outcomes.csv").height > 0
