@@ -170,4 +170,6 @@ def test_the_screen_lets_no_row_by_that_the_rules_would_change() -> None:
     texts.append("Keep it locked away.\n\nTask: Write a new answer that is kind.\nWrite only the new answer.")
     for text in texts:
         row = Row("1", text, finish_reason="length")
-        assert clean_row(row, RULES_PLAN) == clean_row(row, RULES_PLAN, screened=False), text[:60]
+        # Marks apart: only the editor reads them, and a plan without it makes none.
+        screened, whole = (clean_row(row, RULES_PLAN, screened=way)._replace(flags=()) for way in (True, False))
+        assert screened == whole, text[:60]
