@@ -8,6 +8,7 @@ from cai.artifacts.cleaned import CLEANED, DROPPED, EDITS
 from cai.artifacts.supervised import REVISIONS
 from cai.cleaning.frames import clean_frames
 from cai.cleaning.plan import plan
+from cai.errors import ParamsError
 from cai.params import Section
 from cai.run import Run, run
 from cai.scoring.degeneration import flags, measures
@@ -27,7 +28,15 @@ class Params(Section):
 def main(params: Params, run: Run) -> None:
     """Write what is kept, what is dropped, every edit, and measures that share nothing with the rules."""
     revisions = REVISIONS.read(run.root)
-    frames = clean_frames(revisions, plan(params.clean.variant, params.clean.variants))
+    chosen = plan(params.clean.variant, params.clean.variants)
+    if chosen.editor:
+        raise ParamsError(
+            "clean.variant",
+            "asks for the LLM editor, which this stage does not run yet",
+            got=params.clean.variant,
+            expected="a variant whose list does not end in `editor`",
+        )
+    frames = clean_frames(revisions, chosen)
     CLEANED.write(frames.cleaned, run.root)
     DROPPED.write(frames.dropped, run.root)
     EDITS.write(frames.edits, run.root)
