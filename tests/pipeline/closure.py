@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 # Plumbing that may not change a result, and so may be left out of deps (DESIGN section 2).
-PLUMBING = {"cai/run.py", "cai/errors.py", "cai/llm/cache.py"}
+PLUMBING = {"cai/run.py", "cai/errors.py", "cai/llm/cache.py", "cai/llm/prices.py", "cai/llm/batches.py"}
 PACKAGES = {"cai", "stages"}
 
 
