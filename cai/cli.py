@@ -170,11 +170,14 @@ def compare(
 
 @app.command()
 @said
-def use(name: Annotated[str, typer.Argument(help="a recipe in cai/recipes")]) -> None:
+def use(
+    name: Annotated[str, typer.Argument(help="a recipe in cai/recipes")],
+    values: Annotated[list[str] | None, typer.Option("-S", help="a.b=value, over the recipe; may be repeated")] = None,
+) -> None:
     """Apply a recipe to params.yaml and print what changed."""
     from cai.recipes.apply import apply
 
-    for line in apply(name, project() / "params.yaml"):
+    for line in apply(name, project() / "params.yaml", values or ()):
         typer.echo(line)
 
 

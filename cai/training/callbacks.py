@@ -159,12 +159,12 @@ class Watch:
     """What the collapse guard asks for, given by the caller.
 
     Attributes:
-        sample: (model, tokenizer) → the texts the model now writes to the fixed held-out prompts. Seeded by the caller.
-        measure: texts → measures by name, each a share or a number that grows with decline.
+        sample: (model, tokenizer) → what the model now writes to the fixed held-out prompts. Seeded by the caller.
+        measure: what ``sample`` returns → measures by name, each a share or a number that grows with decline.
     """
 
-    sample: Callable[[Any, Any], Sequence[str]]
-    measure: Callable[[Sequence[str]], Mapping[str, float]]
+    sample: Callable[[Any, Any], Sequence[Any]]
+    measure: Callable[[Sequence[Any]], Mapping[str, float]]
 
 
 class CollapseGuard(TrainerCallback):
@@ -177,12 +177,12 @@ class CollapseGuard(TrainerCallback):
         watch: how to sample and measure.
         tokenizer: handed to ``watch.sample``.
         every_steps: looks before the first step and after every so many.
-        limits: measure → largest value that is still good.
+        limits: measure → largest value that is still good; None: no limit.
         folder: where the last good weights are kept during the run.
     """
 
     def __init__(
-        self, watch: Watch, tokenizer: Any, *, every_steps: int, limits: Mapping[str, float], folder: Path
+        self, watch: Watch, tokenizer: Any, *, every_steps: int, limits: Mapping[str, float | None], folder: Path
     ) -> None:
         self.watch, self.tokenizer, self.every_steps, self.limits = watch, tokenizer, every_steps, dict(limits)
         self.folder = folder
@@ -217,7 +217,7 @@ class CollapseGuard(TrainerCallback):
         passed = [
             f"{name} {found[name]:.4g} > {limit:.4g}"
             for name, limit in sorted(self.limits.items())
-            if name in found and not found[name] <= limit
+            if limit is not None and name in found and not found[name] <= limit
         ]
         if not passed:
             self.folder.mkdir(parents=True, exist_ok=True)

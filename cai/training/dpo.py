@@ -42,7 +42,8 @@ def train_dpo(
         base: immutable name of ``weights``, for adapter_config.json.
         eval_rows: as ``rows``; evaluated before the first and after the last step.
         curves: folder for train.csv, eval.csv and guard.csv; None writes none.
-        watch: what the collapse guard samples and measures; used where ``params.guard`` is set.
+        watch: what the collapse guard samples and measures, where ``params.guard`` has it look; unless given, the
+            degeneration of answers to the first prompts of ``eval_rows``.
         say: takes progress lines; the project's log unless given.
 
     Raises:
@@ -58,6 +59,7 @@ def train_dpo(
             expected="0, or loss: robust",
         )
     from cai.training import cpu, session
+    from cai.training.watching import degeneration_watch
 
     cpu.keep_freed_memory()
     session.quiet()
@@ -70,6 +72,8 @@ def train_dpo(
     folder = session.checkpoint_folder(work, name, opened, params, [*pairs, "eval", *held_out])
     trainer = build_trainer(opened, pairs, held_out, params, folder)
     session.hasten(trainer)
+    if watch is None and params.guard.every_steps:
+        watch = degeneration_watch(eval_rows, params.guard, name=name, seed=params.seed)
     finished = session.fit(
         trainer, name=name, params=params, folder=folder, columns=DPO_COLUMNS, curves=curves, watch=watch, say=say
     )

@@ -17,6 +17,9 @@ from cai.errors import ModelError
 NO_LOSS = -100
 """The label that torch's and TRL's losses leave out."""
 
+Turns = Sequence[Mapping[str, str]]
+"""A context: {"role", "text"} of each turn, the last one a user's."""
+
 EosOnCutRows = Literal["drop", "mask", "teach"]
 """What a row cut at the token budget teaches: nothing | its words, but not the stop | its words and the stop."""
 
@@ -79,8 +82,14 @@ def end_of_turn(tokenizer: Any) -> int:
     )
 
 
+def rendered_prompt(tokenizer: Any, turns: Turns) -> tuple[int, ...]:
+    """The ids of the context with its generation prompt: what sampling sees, what training puts before a response."""
+    context = [{"role": turn["role"], "content": turn["text"]} for turn in turns]
+    return _ids(tokenizer, tokenizer.apply_chat_template(context, tokenize=False, add_generation_prompt=True))
+
+
 def prompt_and_completion(
-    tokenizer: Any, turns: Sequence[Mapping[str, str]], response: str, stop: int
+    tokenizer: Any, turns: Turns, response: str, stop: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The ids of the context with its generation prompt, and those of the response, the last one being ``stop``.
 

@@ -207,7 +207,7 @@ def fit(
         if curves is not None:
             trainer.add_callback(WriteCurves(curves, columns))
     guard = None
-    if watch is not None and params.guard is not None:
+    if watch is not None and params.guard.every_steps:
         guard = CollapseGuard(
             watch,
             trainer.processing_class,

@@ -40,7 +40,8 @@ def train_sft(
         base: immutable name of ``weights``, for adapter_config.json.
         eval_rows: as ``rows``; evaluated before the first and after the last step.
         curves: folder for train.csv, eval.csv and guard.csv; None writes none.
-        watch: what the collapse guard samples and measures; used where ``params.guard`` is set.
+        watch: what the collapse guard samples and measures, where ``params.guard`` has it look; unless given, the
+            degeneration of answers to the first prompts of ``eval_rows``.
         say: takes progress lines; the project's log unless given.
 
     Raises:
@@ -48,6 +49,7 @@ def train_sft(
         ArtifactError: no row is left.
     """
     from cai.training import cpu, session
+    from cai.training.watching import degeneration_watch
 
     cpu.keep_freed_memory()
     session.quiet()
@@ -60,6 +62,8 @@ def train_sft(
     folder = session.checkpoint_folder(work, name, opened, params, [*examples, "eval", *held_out])
     trainer = build_trainer(opened, examples, held_out, params, folder)
     session.hasten(trainer)
+    if watch is None and params.guard.every_steps:
+        watch = degeneration_watch(eval_rows, params.guard, name=name, seed=params.seed)
     finished = session.fit(
         trainer, name=name, params=params, folder=folder, columns=SFT_COLUMNS, curves=curves, watch=watch, say=say
     )

@@ -14,10 +14,13 @@ from cai.params import Section
 class Limits(Section):
     """When the collapse guard looks, and what it does not let pass."""
 
-    every_steps: int = Field(ge=1)
+    every_steps: int = Field(ge=0)
+    """0: it never looks."""
     n_prompts: int = Field(ge=1)
-    max: dict[str, float]
-    """Measure → the largest value that is still good; empty: only the curve is written."""
+    """Prompts of the rows held out for evaluation, the first ones by id."""
+    max_new_tokens: int = Field(ge=1)
+    max: dict[str, float | None]
+    """Measure → the largest value that is still good; null: only the curve is written."""
 
 
 class Tuning(Section):
@@ -45,7 +48,7 @@ class Tuning(Section):
     save_every_steps: int = Field(ge=1)
     eval_every_steps: int = Field(ge=0)
     """0: before the first step and after the last one."""
-    guard: Limits | None
+    guard: Limits
 
 
 class SftTuning(Tuning):

@@ -31,18 +31,33 @@ def test_a_recipe_applies_whole_and_leaves_valid_params(name: str, params: Path)
         for key in path:
             found = found[key]
         assert found == value, path
-    assert "# Zhang 2025" in params.read_text(encoding="utf-8")
+    assert "# Zhang 2025 section 3" in params.read_text(encoding="utf-8")
     assert apply(name, params) == [f"params.yaml is {name} already"]
 
 
-def test_there_and_back_is_the_shipped_default(params: Path) -> None:
+@pytest.mark.parametrize("name", names())
+def test_there_and_back_is_the_shipped_default(name: str, params: Path) -> None:
     before = yaml.safe_load(params.read_text(encoding="utf-8"))
-    said = apply("paper-method", params)
-    assert "clean.variant: rules -> none" in said
-    apply("smollm2-default", params)
+    said = apply(name, params)
+    if "paper" in name:
+        assert "clean.variant: rules -> none" in said
+    apply("smollm2", params)
     assert yaml.safe_load(params.read_text(encoding="utf-8")) == before
 
 
 def test_an_unknown_recipe_names_those_that_exist(params: Path) -> None:
     with pytest.raises(ParamsError, match="paper-method"):
         apply("llama9", params)
+
+
+def test_single_values_can_be_given_beside_a_recipe(params: Path) -> None:
+    said = apply(
+        "smollm2-gpu", params, ["fetch.source=path", "fetch.path=/data/rows.jsonl.gz", "benchmarks.xstest.n=null"]
+    )
+    content = yaml.safe_load(params.read_text(encoding="utf-8"))
+    assert (content["fetch"]["source"], content["fetch"]["path"]) == ("path", "/data/rows.jsonl.gz")
+    assert content["benchmarks"]["xstest"]["n"] is None
+    assert "benchmarks.xstest.n: 0 -> None" in said
+    for wrong in ("fetch.nothing=1", "fetch", "no equals sign"):
+        with pytest.raises(ParamsError):
+            apply("smollm2-gpu", params, [wrong])

@@ -136,7 +136,7 @@ SFT: dict[str, Any] = {
     "seed": 0,
     "save_every_steps": 2,
     "eval_every_steps": 0,
-    "guard": None,
+    "guard": {"every_steps": 0, "n_prompts": 2, "max_new_tokens": 8, "max": {}},
 }
 DPO: dict[str, Any] = SFT | {
     "loss": "sigmoid",

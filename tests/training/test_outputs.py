@@ -176,7 +176,7 @@ def test_a_collapse_ends_the_run_and_puts_the_last_good_weights_back(tiny: Path,
         return hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in tensors)).hexdigest()
 
     watch = Watch(sample, lambda texts: {"repeated_sentence_share": next(decline)})
-    limits = {"every_steps": 2, "n_prompts": 1, "max": {"repeated_sentence_share": 0.5}}
+    limits = {"every_steps": 2, "n_prompts": 1, "max_new_tokens": 4, "max": {"repeated_sentence_share": 0.5}}
     facts = sft(tiny, tmp_path, sft_rows(40), guard=limits, watch=watch)
     assert (facts.stopped_at_step, facts.kept_step, facts.n_steps) == (6, 4, 6)
     assert facts.stopped_because == "repeated_sentence_share 0.8 > 0.5"
@@ -205,9 +205,23 @@ def test_a_guard_without_a_breach_changes_no_byte(tiny: Path, tmp_path: Path) ->
         torch.rand(5)
         return []
 
-    limits = {"every_steps": 1, "n_prompts": 1, "max": {"share": 0.5}}
+    limits = {"every_steps": 1, "n_prompts": 1, "max_new_tokens": 4, "max": {"share": 0.5}}
     watched = sft(
         tiny, tmp_path / "watched", dropout=0.1, guard=limits, watch=Watch(sample, lambda texts: {"share": 0.1})
     )
     assert watched.stopped_at_step is None
     assert watched.adapter_sha256 == plain.adapter_sha256
+
+
+def test_the_guard_looks_at_answers_to_held_out_prompts_and_writes_its_curve(tiny: Path, tmp_path: Path) -> None:
+    """A random model never stops: no_stop_share is 1 at every look, so a limit below ends the run at the first one."""
+    limits = {"every_steps": 2, "n_prompts": 2, "max_new_tokens": 6, "max": {"degenerate_share": None}}
+    free = sft(tiny, tmp_path / "free", sft_rows(24), guard=limits)
+    looks = table(tmp_path / "free" / "curves" / "guard.csv")
+    assert (free.stopped_at_step, [row["step"] for row in looks]) == (None, ["0", "2", "4", "6"])
+    assert {row["no_stop_share"] for row in looks} == {"1"}
+    assert "degenerate_share" in looks[0]
+    bound = sft(tiny, tmp_path / "bound", sft_rows(24), guard=limits | {"max": {"no_stop_share": 0.9}})
+    assert (bound.stopped_at_step, bound.stopped_because) == (0, "no_stop_share 1 > 0.9")
+    with pytest.raises(ParamsError, match="no such measure"):
+        sft(tiny, tmp_path / "wrong", sft_rows(4), guard=limits | {"max": {"boredom": 0.5}})
