@@ -1,27 +1,46 @@
 """Revisions that would teach collapse are edited or dropped; every edit and every drop is kept."""
 
-from typing import Any
+from typing import Any, Literal, Self
 
 import polars as pl
+from pydantic import Field, model_validator
 
-from cai.artifacts.cleaned import CLEANED, DROPPED, EDITS
+from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.supervised import REVISIONS
+from cai.cleaning.editor import Editor
 from cai.cleaning.frames import clean_frames
 from cai.cleaning.plan import plan
-from cai.errors import ParamsError
-from cai.params import Section
+from cai.params import Generates, Section
 from cai.run import Run, run
 from cai.scoring.degeneration import flags, measures
 
-READS, WRITES = (REVISIONS,), (CLEANED, DROPPED, EDITS)
+READS, WRITES = (REVISIONS,), (CLEANED, DROPPED, EDITS, ASKED)
+
+
+class Edits(Generates):
+    budget: float = Field(ge=0.0, le=0.5)
+    tries: int = Field(ge=1, le=5)
+    answers: Literal["off", "record", "drop"]
+    probes: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def no_trained_model(self) -> Self:
+        """In process the editor is the base or a model from elsewhere: `rules` must not wait for a training."""
+        if self.backend in ("hf", "vllm") and self.model != "base" and not self.model.startswith(("hub:", "folder:")):
+            raise ValueError(
+                "model: base, hub:OWNER/NAME@COMMIT or folder:/PATH; dvc.yaml lists no other as a dep of clean"
+            )
+        return self
 
 
 class Clean(Section):
     variant: str
     variants: dict[str, list[Any]]
+    editor: Edits
 
 
 class Params(Section):
+    seed: int
     clean: Clean
 
 
@@ -29,17 +48,11 @@ def main(params: Params, run: Run) -> None:
     """Write what is kept, what is dropped, every edit, and measures that share nothing with the rules."""
     revisions = REVISIONS.read(run.root)
     chosen = plan(params.clean.variant, params.clean.variants)
-    if chosen.editor:
-        raise ParamsError(
-            "clean.variant",
-            "asks for the LLM editor, which this stage does not run yet",
-            got=params.clean.variant,
-            expected="a variant whose list does not end in `editor`",
-        )
-    frames = clean_frames(revisions, chosen)
+    frames = clean_frames(revisions, chosen, editor(params, run) if chosen.editor else None)
     CLEANED.write(frames.cleaned, run.root)
     DROPPED.write(frames.dropped, run.root)
     EDITS.write(frames.edits, run.root)
+    ASKED.write(frames.asked, run.root)
     before, after = degeneration(revisions), degeneration(frames.cleaned)
     run.metrics(
         {
@@ -49,6 +62,7 @@ def main(params: Params, run: Run) -> None:
                 for name in HEADLINE
                 for when, found in (("before", before), ("after", after))
             },
+            **trust(frames.metrics.get("editor")),
             "detail": [
                 {
                     "variant": params.clean.variant,
@@ -62,6 +76,20 @@ def main(params: Params, run: Run) -> None:
 
 
 HEADLINE = ("degenerate_share", "repeated_sentence_share", "meta_talk_share")
+
+
+def editor(params: Params, run: Run) -> Editor:
+    """The LLM editor, its model opened: only for a variant that ends in `editor`."""
+    asked = params.clean.editor
+    model = run.open_model(asked)
+    return Editor(model, asked.sampling(params.seed), asked.budget, asked.tries, asked.answers, asked.probes)
+
+
+def trust(counts: dict[str, Any] | None) -> dict[str, Any]:
+    """How often the editor's replies could be used, and how often it found what was planted and nothing else."""
+    if counts is None:
+        return {}
+    return {"editor_accepted_share": counts["accepted_share"], "editor_probes_share": counts["probes"]["exact_share"]}
 
 
 def degeneration(frame: pl.DataFrame) -> dict[str, Any]:

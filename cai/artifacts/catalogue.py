@@ -1,6 +1,6 @@
 """All tables, in the order of the flow: data/README.md and the gates are made from this list."""
 
-from cai.artifacts.cleaned import CLEANED, DROPPED, EDITS
+from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.evaluation import ANSWERS, EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS
 from cai.artifacts.preference import EXCLUDED, PREFERENCES, SAMPLES, VERDICTS
@@ -21,6 +21,7 @@ TABLES: tuple[Table, ...] = (
     CLEANED,
     DROPPED,
     EDITS,
+    ASKED,
     SAMPLES,
     VERDICTS,
     PREFERENCES,

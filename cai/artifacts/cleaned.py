@@ -1,7 +1,7 @@
 """What cleaning keeps, what it drops, and every change it made."""
 
 from cai.artifacts.supervised import REVISION_COLUMNS
-from cai.artifacts.table import GENERATION, Table, flag, integer, text
+from cai.artifacts.table import GENERATION, Table, flag, integer, number, text
 
 CLEANED = Table(
     "cleaned",
@@ -47,5 +47,27 @@ EDITS = Table(
         text("inserted", "what stands there now: empty but for repaired encodings and joined spaces"),
     ),
     "Every change that cleaning made; applied in order they give the kept text, backwards the original",
+    "clean",
+)
+
+ASKED = Table(
+    "asked",
+    "data/supervised/asked.parquet",
+    ("prompt_id", "round"),
+    (
+        text("prompt_id", "the prompt"),
+        integer("round", "the round"),
+        text(
+            "status",
+            "what the reply led to; `dropped`: a rule dropped what was left; `not_asked`: only `answers` was",
+            values=("edited", "nothing_to_delete", "dropped", "rejected", "failed", "not_asked"),
+        ),
+        text("reason", "why the last reply was rejected, failed, or ended in a drop", nullable=True),
+        integer("tries", "how often the editor was asked"),
+        number(
+            "answers", "the editor model's probability that the text answers its prompt; null: not asked", nullable=True
+        ),
+    ),
+    "What the LLM editor was asked and what came of it; empty where the variant has no editor",
     "clean",
 )

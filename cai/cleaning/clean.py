@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from cai.cleaning.edits import Cut, Edit, perform
-from cai.cleaning.plan import Plan
+from cai.cleaning.plan import EDITOR, Plan
 from cai.cleaning.rules import META, RULES
 from cai.cleaning.screen import EVERYTHING, NEEDS, suspicions
 from cai.cleaning.view import Drop, Mark, Row, View
@@ -162,7 +162,7 @@ def metrics(results: Iterable[tuple[Row, Cleaned]]) -> dict[str, object]:
                 "n_chars_removed": chars[rule],
                 "n_dropped": dropped[rule],
             }
-            for rule in RULES
+            for rule in (*RULES, EDITOR)
             if rows[rule] or dropped[rule]
         },
     }

@@ -1,19 +1,21 @@
 """The editor: a good one mends, five hostile ones change nothing that matters."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from cai.cleaning.clean import Cleaned, Row, clean_row
-from cai.cleaning.editor import doubtful, edit_rows, metrics, parsed, rejection
+from cai.cleaning.editor import doubtful, edit_rows, metrics, parsed, probe, rejection
 from cai.cleaning.edits import apply, undo
 from cai.cleaning.plan import from_list
 from cai.cleaning.rules import RULES
 from cai.cleaning.view import Mark, View
 from cai.dialogue import Dialogue
 from cai.llm.model import Choice, Completion, Request, Sampling
+from cai.prompting.editing import REFUSED
 
 PLAN = from_list("rules+llm", [*RULES, "editor"])
 SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_new_tokens=32, seed=1)
@@ -130,3 +132,51 @@ def test_a_failed_reply_is_asked_for_again_and_counted() -> None:
 def test_replies_parse_only_as_numbers() -> None:
     assert parsed("DELETE: 1, 2 and 5.") == [1, 2, 5] and parsed("none") == []
     assert parsed("delete everything") is None and parsed("1 because it is bad") is None
+
+
+def test_a_list_that_was_cut_off_is_refused_because_it_may_end_in_half_a_number() -> None:
+    class Cut(Scripted):
+        def generate(self, requests: Sequence[Request]) -> list[Completion]:
+            return [Completion(" 4", "length") for _ in requests]
+
+    pair = _pair(ODD)
+    results, verdicts = edit_rows([pair], PLAN, Cut(lambda request: None), SAMPLING)
+    assert results[0] == pair[1] and verdicts[0].reason == "cut"
+
+
+def test_the_second_request_tells_why_the_first_reply_was_refused() -> None:
+    model = Scripted(lambda request: " 2" if request.key[-1] == "0" else " 4")
+    results, verdicts = edit_rows([_pair(ODD)], PLAN, model, SAMPLING)
+    assert results[0].text == SAFE and verdicts[0].tries == 2
+    first, second = (request.dialogue[-1].text for request in model.requests)
+    assert REFUSED["loses_meaning"] in second and REFUSED["loses_meaning"] not in first
+
+
+def test_what_still_stands_elsewhere_costs_no_budget_and_code_is_left_alone() -> None:
+    view = View("Soap works well in warm water. Soap works well in warm water. Then rinse the tub.")
+    assert rejection(view, [1], ()) is None and rejection(view, [1, 2], ()) == "over_budget"
+    code = View(
+        "Run this in your shell:\n```\nalpha beta\ngamma delta\n```\nThen read what it prints and look at the log."
+    )
+    inside = next(place for place, (start, _) in enumerate(code.spans) if code.text[start:].startswith("alpha"))
+    assert rejection(code, [inside + 1], ()) == "protected"
+
+
+def test_probes_tell_an_editor_that_finds_from_one_that_says_none() -> None:
+    told = [
+        "Wash the tub with warm soap. Rinse it well with clear water. Dry it with a soft cloth.",
+        "Bake the bread until it is brown. Let it cool on a wire rack. Slice it with a long knife.",
+        "Walk the dog every morning early. Give it fresh water and shade. Brush its coat on Sundays.",
+    ]
+    pairs = [(Row(str(n), text, f"Question {n}"), clean_row(Row(str(n), text), PLAN)) for n, text in enumerate(told)]
+
+    def good(request: Request) -> str:
+        asked = request.dialogue[-1].text
+        pieces = re.findall(r"^\[(\d+)\] (.*)$", asked, re.M)
+        own = told[int(re.findall(r"Question (\d)", asked)[0])]
+        return " " + (", ".join(number for number, piece in pieces if piece not in own) or "none")
+
+    assert probe(pairs, Scripted(good), SAMPLING, 3)["exact_share"] == 1.0
+    lazy = probe(pairs, Scripted(lambda request: " none"), SAMPLING, 3)
+    assert (lazy["n"], lazy["exact_share"], lazy["own_named_share"]) == (3, 0.0, 0.0)
+    assert probe(pairs, Scripted(lambda request: " 1, 2, 3, 4"), SAMPLING, 3)["exact_share"] == 0.0
