@@ -21,7 +21,7 @@ def main(params: Params, run: Run) -> None:
     prompts, sets = build(params.benchmarks, run.root, run.work)
     EVALUATION_PROMPTS.write(prompts, run.root)
     with AtomicFile(run.root / JUDGE_PROMPTS) as temporary:
-        shutil.copyfile(mtbench_file(params.benchmarks.mtbench, "judge_prompts.jsonl", run.work), temporary)
+        shutil.copyfile(mtbench_file(params.benchmarks.mtbench, "judge_prompts.jsonl", run.root, run.work), temporary)
     run.metrics({"detail": [sets]})
 
 

