@@ -65,20 +65,25 @@ def end_of_turn(tokenizer: Any) -> int:
     """
     if not tokenizer.chat_template:
         raise ModelError(
-            "tokenizer", "no chat template", expected="one", next_step="set chat_template: plain in this section"
+            "tokenizer",
+            "no chat template",
+            expected="one",
+            next_step="put another chat_template.jinja into the model folder",
         )
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
     rendered = tokenizer.apply_chat_template(turns, tokenize=False)
     tail = rendered[rendered.rindex("answer") + len("answer") :]
+    # Not all_special_ids: only those with a part (bos, eos, pad) are in it, and Llama-3's <|eot_id|> has none.
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     for token in _ids(tokenizer, tail):
-        if token in tokenizer.all_special_ids:
+        if token in special:
             return int(token)
     raise ModelError(
         "chat template",
         "no special token ends the assistant's turn, so nothing could teach the model to stop",
         got=repr(tail),
         expected=f"for example {tokenizer.eos_token}",
-        next_step="set chat_template: plain in this section",
+        next_step="put another chat_template.jinja into the model folder",
     )
 
 
@@ -109,7 +114,7 @@ def prompt_and_completion(
         raise ModelError(
             "chat template",
             "the context is rendered differently once an answer follows, so training and sampling would not agree",
-            next_step="set chat_template: plain in this section",
+            next_step="put another chat_template.jinja into the model folder",
         )
     completion = _ids(tokenizer, whole[len(prompt) :])
     if stop not in completion:
