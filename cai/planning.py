@@ -320,6 +320,10 @@ def _asked(name: str, params: Mapping[str, Any], rows: Mapping[str, int]) -> _As
     """The section of params.yaml that names the model, calls, and tokens of a prompt and of a reply."""
     context = CONTEXT_TOKENS[params["prompts"]["turns"]]
     supervised, preference = rows["sft_train"] + rows["sft_test"], rows["pref_train"] + rows["pref_test"]
+    again = params["sample"]
+    if again["prompts"] == "supervised":
+        most = {part: again["limits"][part] for part in ("train", "test")}
+        preference = sum(rows[f"sft_{part}"] if n is None else min(n, rows[f"sft_{part}"]) for part, n in most.items())
     new = {key: params[key]["max_new_tokens"] for key in ("respond", "critique", "revise", "sample", "answer")}
     judged = 0 if params["judge"]["replies"] == "logprobs" else params["judge"]["max_new_tokens"]
     rounds = params["revise"]["rounds"]

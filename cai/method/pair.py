@@ -45,7 +45,7 @@ def pair(
         kept.append(
             {
                 "prompt_id": row["prompt_id"],
-                "split": "train" if prompt["split"] == "pref_train" else "test",
+                "split": "train" if prompt["split"].endswith("_train") else "test",
                 "prompt": prompt["prompt"],
                 "turns": prompt["turns"],
                 "chosen": row["response_a"] if a_wins else row["response_b"],

@@ -46,6 +46,12 @@ class Thresholds(JudgeQuality):
     max_same_chosen_share: float = Share
 
 
+def _splits(found: pl.Series) -> list[str]:
+    """The two splits that pairs may come from: the preference phase's, or the supervised one's (sample.prompts)."""
+    shared = ["sft_train", "sft_test"]
+    return shared if found.len() and found.is_in(shared).fill_null(False).all() else ["pref_train", "pref_test"]
+
+
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Keys, references and flags of the preferences."""
     verdicts = parents["verdicts"].rename({name: f"{name}_verdict" for name in ("p", "response_a", "response_b")})
@@ -62,11 +68,11 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         "split",
         pl.col("cluster_id_parent").alias("cluster_id"),
         pl.col("split_parent"),
-        (pl.col("unknown") | ~pl.col("split_parent").is_in(["pref_train", "pref_test"]))
+        (pl.col("unknown") | ~pl.col("split_parent").is_in(_splits(joined["split_parent"])))
         .fill_null(True)
         .alias("unknown"),
         unlike(own).alias("unlike_prompt"),
-        (pl.col("split_parent").str.strip_prefix("pref_") != pl.col("split")).fill_null(False).alias("other_split"),
+        (pl.col("split_parent").str.extract("_(train|test)$") != pl.col("split")).fill_null(False).alias("other_split"),
         (pl.col("status") != "ok").fill_null(True).alias("not_judged"),
         (
             hashed("chosen").ne_missing(pl.when(first).then(a).otherwise(b))
@@ -100,7 +106,8 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
     settled = pl.concat([rows.select("prompt_id"), excluded.select("prompt_id")])
     found.count("n_verdicts_lost", ids(parents["verdicts"].join(settled, on="prompt_id", how="anti")))
     # Looked up in the prompts, not in this table's own split column, which is checked on its own.
-    others = prompts.filter(~pl.col("split").is_in(["pref_train", "pref_test"])).get_column("cluster_id").unique()
+    own = _splits(rows["split_parent"])
+    others = prompts.filter(~pl.col("split").is_in(own)).get_column("cluster_id").unique()
     found.count("n_in_other_clusters", ids(rows.filter(pl.col("cluster_id").is_in(others.implode()))))
     both = pl.col("split").n_unique().over("cluster_id") > 1
     found.count("n_in_train_and_test", ids(rows.filter(pl.col("cluster_id").is_not_null() & both)))

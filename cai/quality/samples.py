@@ -17,6 +17,8 @@ from cai.quality.generation import Generated, generated, generated_checks, gener
 from cai.quality.texts import hashed, hashed_turns, meta_talk
 
 SPLITS = ("pref_train", "pref_test")
+SHARED = ("sft_train", "sft_test")
+"""Where the preference phase asks the supervised phase's prompts once more (sample.prompts)."""
 N_DRAWS = 2
 PARENTS = (Parent(PROMPTS, ("prompt_id", "split", hashed("prompt").alias("prompt"), hashed_turns().alias("turns"))),)
 
@@ -27,9 +29,14 @@ class Thresholds(Generated, Flawed):
     max_identical_pair_share: float = Share
 
 
+def drawn_from(found: pl.Series) -> tuple[str, str]:
+    """The two splits that samples may come from, by those they do come from; a mixed table counts as preferences."""
+    return SHARED if found.len() and found.is_in(SHARED).all() else SPLITS
+
+
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Keys, references and flags of the samples."""
-    prompts = parents["prompts"].filter(pl.col("split").is_in(SPLITS))
+    prompts = parents["prompts"].filter(pl.col("split").is_in(drawn_from(frame["split"])))
     pairs = ((pl.col("split"), "split_parent"), (hashed("prompt"), "prompt_parent"), (hashed_turns(), "turns_parent"))
     return beside(frame, prompts, ("prompt_id",)).select(
         "prompt_id",
@@ -47,7 +54,9 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
     """Accounting with the prompts, pairs of equal draws, flaws on record."""
     found = Facts()
     unsorted(found, rows, TABLE.key)
-    prompts = parents["prompts"].filter(pl.col("split").is_in(SPLITS))
+    splits = drawn_from(parents["prompts"].join(rows, on="prompt_id", how="semi")["split"])
+    # Of the supervised phase's prompts so many are asked again as sample.limits says, which no gate can know.
+    prompts = parents["prompts"].filter(pl.col("split").is_in(SPLITS) & pl.lit(splits == SPLITS))
     missing(found, "n_prompts_without_row", prompts, rows, ("prompt_id",))
     draws = (
         rows.filter(~pl.col("strange_draw"))

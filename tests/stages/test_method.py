@@ -19,7 +19,7 @@ from cai.method.judge import judge
 from cai.method.pair import pair
 from cai.method.respond import respond
 from cai.method.revision import Asking, criticise, revise
-from cai.method.sample import sample
+from cai.method.sample import asked, sample
 from cai.method.training_rows import mixed, preference_rows, revision_rows
 
 SAMPLING = Sampling(0.7, 0.9, 50, 16, 0)
@@ -144,15 +144,42 @@ def test_independent_principles_differ_from_the_critiques_for_some_row() -> None
     assert (joined["principle_id"] == joined["principle_id_right"]).all()
 
 
+def drawn(phase: str = "preference", **limits: int | None) -> pl.DataFrame:
+    own = asked(prompts(), phase, {"train": None, "test": None} | limits)
+    return sample(own, ScriptedModel(told), SAMPLING)
+
+
+def test_the_preference_phase_may_ask_the_supervised_prompts_again() -> None:
+    """The paper's one pool: the gate takes either phase's prompts, and never a mixture."""
+    from cai.quality import samples as gate
+
+    again = drawn("supervised", train=1)
+    assert again["prompt_id"].unique(maintain_order=True).to_list() == ["id0", "id1"]
+    for found, n_unknown in ((again, 0), (drawn(), 0), (pl.concat([again, drawn()]), 4)):
+        assert gate.slim(found, {"prompts": gate_prompts()})["unknown"].sum() == n_unknown
+    verdicts = judge(
+        again, CONSTITUTION, ScriptedModel(told, lambda *_: (0.2, 0.7)), SAMPLING, replies="logprobs", orders=1
+    )
+    limits = {"labels": "hard", "tie_margin": 0.0, "max_similarity": 1.0, "max_length_ratio": 8.0}
+    kept, _ = pair(verdicts, again, prompts(), **limits)  # type: ignore[arg-type]
+    assert kept["split"].to_list() == ["train", "test"]
+
+
+def gate_prompts() -> pl.DataFrame:
+    from cai.quality.samples import PARENTS
+
+    return prompts().select(PARENTS[0].columns)
+
+
 def test_two_draws_have_their_own_keys() -> None:
-    samples = sample(prompts(), ScriptedModel(told), SAMPLING)
+    samples = drawn()
     assert SAMPLES.violations(samples) == []
     assert samples.select("prompt_id", "draw").rows() == [("id2", 0), ("id2", 1), ("id3", 0), ("id3", 1)]
     assert samples["response"].n_unique() == 4
 
 
 def judged(weights: object, **more: object) -> pl.DataFrame:
-    samples = sample(prompts(), ScriptedModel(told), SAMPLING)
+    samples = drawn()
     model = ScriptedModel(told, weights)  # type: ignore[arg-type]
     options = {"replies": "logprobs", "orders": 2} | more
     return judge(samples, CONSTITUTION, model, SAMPLING, **options)  # type: ignore[arg-type]
@@ -176,7 +203,7 @@ def test_a_judge_that_knows_is_believed_in_both_orders() -> None:
     assert verdicts["label_mass_first"].to_list() == pytest.approx([0.9, 0.9])
     kept, left = pair(
         verdicts,
-        sample(prompts(), ScriptedModel(told), SAMPLING),
+        drawn(),
         prompts(),
         labels="soft",
         tie_margin=0.0,
@@ -197,7 +224,7 @@ def test_unparsed_refused_and_failed_are_never_a_class() -> None:
     assert verdicts["p"].null_count() == 2
     replies = {"refused": "I cannot choose between them.", "unparsed": "Both are lovely."}
     for status, reply in replies.items():
-        samples = sample(prompts(), ScriptedModel(told), SAMPLING)
+        samples = drawn()
         verdicts = judge(
             samples, CONSTITUTION, ScriptedModel(lambda request, said=reply: said), SAMPLING, replies="text", orders=2
         )
@@ -205,7 +232,7 @@ def test_unparsed_refused_and_failed_are_never_a_class() -> None:
 
 
 def test_in_words_the_orders_have_to_agree() -> None:
-    samples = sample(prompts(), ScriptedModel(told), SAMPLING)
+    samples = drawn()
     always_a = ScriptedModel(lambda request: "The answer is: (A)")
     assert set(judge(samples, CONSTITUTION, always_a, SAMPLING, replies="text", orders=2)["status"]) == {"tie"}
     once = judge(samples, CONSTITUTION, always_a, SAMPLING, replies="text", orders=1)
@@ -214,7 +241,8 @@ def test_in_words_the_orders_have_to_agree() -> None:
 
 
 def test_pairs_left_out_have_their_reason() -> None:
-    samples = sample(prompts(), ScriptedModel(lambda request: "the same words"), SAMPLING)
+    own = asked(prompts(), "preference", {"train": None, "test": None})
+    samples = sample(own, ScriptedModel(lambda request: "the same words"), SAMPLING)
     model = ScriptedModel(told, lambda dialogue, options, prefix: (0.6, 0.3))
     verdicts = judge(samples, CONSTITUTION, model, SAMPLING, replies="logprobs", orders=1)
     limits = {"labels": "hard", "tie_margin": 0.0, "max_similarity": 0.9, "max_length_ratio": 8.0}
