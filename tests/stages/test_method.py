@@ -157,9 +157,8 @@ def test_the_preference_phase_may_ask_the_supervised_prompts_again() -> None:
     assert again["prompt_id"].unique(maintain_order=True).to_list() == ["id0", "id1"]
     for found, n_unknown in ((again, 0), (drawn(), 0), (pl.concat([again, drawn()]), 4)):
         assert gate.slim(found, {"prompts": gate_prompts()})["unknown"].sum() == n_unknown
-    verdicts = judge(
-        again, CONSTITUTION, ScriptedModel(told, lambda *_: (0.2, 0.7)), SAMPLING, replies="logprobs", orders=1
-    )
+    model = ScriptedModel(told, lambda dialogue, options, prefix: (0.2, 0.7))
+    verdicts = judge(again, CONSTITUTION, model, SAMPLING, replies="logprobs", orders=1)
     limits = {"labels": "hard", "tie_margin": 0.0, "max_similarity": 1.0, "max_length_ratio": 8.0}
     kept, _ = pair(verdicts, again, prompts(), **limits)  # type: ignore[arg-type]
     assert kept["split"].to_list() == ["train", "test"]
