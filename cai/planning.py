@@ -44,6 +44,9 @@ CPU_TFLOPS_A_CORE = 0.1
 SECONDS_A_LAYER_STEP = 0.8e-3
 """One layer of one decoding step on a GPU at small widths, where launching kernels decides: ours."""
 
+START_SECONDS = 10
+"""Imports and opening weights, in each stage: ours."""
+
 BYTES_A_TOKEN_LAYER_WIDTH = 53
 """Activations kept for the backward pass: reference measurements, about 7 MB a token for 32 layers of width 4,096."""
 
@@ -308,6 +311,16 @@ def estimate(
     return None if asked is None else _asking(stage, params, asked, shape, machine)
 
 
+def sampled(params: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, int]:
+    """Prompts of the preference phase, train and test, from whichever splits ``sample.prompts`` names."""
+    section = params["sample"]
+    prefix = "sft" if section["prompts"] == "supervised" else "pref"
+    found = {part: rows[f"{prefix}_{part}"] for part in ("train", "test")}
+    return {
+        part: n if section["limits"][part] is None else min(n, section["limits"][part]) for part, n in found.items()
+    }
+
+
 @dataclass(frozen=True)
 class _Asked:
     section: str
@@ -319,11 +332,7 @@ class _Asked:
 def _asked(name: str, params: Mapping[str, Any], rows: Mapping[str, int]) -> _Asked | None:
     """The section of params.yaml that names the model, calls, and tokens of a prompt and of a reply."""
     context = CONTEXT_TOKENS[params["prompts"]["turns"]]
-    supervised, preference = rows["sft_train"] + rows["sft_test"], rows["pref_train"] + rows["pref_test"]
-    again = params["sample"]
-    if again["prompts"] == "supervised":
-        most = {part: again["limits"][part] for part in ("train", "test")}
-        preference = sum(rows[f"sft_{part}"] if n is None else min(n, rows[f"sft_{part}"]) for part, n in most.items())
+    supervised, preference = rows["sft_train"] + rows["sft_test"], sum(sampled(params, rows).values())
     new = {key: params[key]["max_new_tokens"] for key in ("respond", "critique", "revise", "sample", "answer")}
     judged = 0 if params["judge"]["replies"] == "logprobs" else params["judge"]["max_new_tokens"]
     rounds = params["revise"]["rounds"]
@@ -372,7 +381,7 @@ def _asking(stage: str, params: Mapping[str, Any], asked: _Asked, shape: Shape, 
     merged = 0 if section["model"] == "base" or stage == "answer@base" else shape.parameters * width
     # Merged weights are kept once a checkpoint: where it is first asked.
     disk = merged if stage in ("respond", "sample", "answer@dpo") else 0
-    return Step(stage, asked.calls, *tokens, max(flops, steps), memory, disk)
+    return Step(stage, asked.calls, *tokens, START_SECONDS + max(flops, steps), memory, disk)
 
 
 def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], shape: Shape, machine: Machine) -> Step:
@@ -385,10 +394,14 @@ def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], sha
         n = round(rows["sft_train"] * every / (1 - section["helpful_share"]))
         length = context + params["revise"]["max_new_tokens"]
     else:
-        n, length = 2 * rows["pref_train"], context + params["sample"]["max_new_tokens"]
+        n, length = 2 * sampled(params, rows)["train"], context + params["sample"]["max_new_tokens"]
     length = min(length, section["max_length"])
     passes = 6 + 2 * bool(section["activation_checkpointing"]) + 2 * (name == "dpo")
     seconds = n * section["epochs"] * length * passes * shape.parameters / (machine.tflops * 1e12)
+    if machine.gpu:
+        # Forward, twice that backward, and the optimizer: launching kernels is all that a small model waits for.
+        n_batches = -(-n // section["batch_size"]) * section["epochs"]
+        seconds = max(seconds, n_batches * shape.layers * 4 * SECONDS_A_LAYER_STEP)
     lora = section["adapter"] == "lora"
     base = shape.parameters * (2 if lora and section["precision"] == "bf16" else 4 if lora else 16)
     adapter_row = shape.layers * (9 * shape.width + 2 * shape.key_value_width + 3 * shape.inner)
@@ -399,7 +412,7 @@ def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], sha
     head = min(in_batch, 2048) * shape.vocabulary * 8
     memory = base + 16 * trained + activations + head + GIB
     checkpoints = 2 * 12 * (trained or shape.parameters)
-    return Step(name, 0, n * section["epochs"] * length, 0, seconds, memory, checkpoints + 4 * trained)
+    return Step(name, 0, n * section["epochs"] * length, 0, START_SECONDS + seconds, memory, checkpoints + 4 * trained)
 
 
 def table(found: Plan) -> Any:

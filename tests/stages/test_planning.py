@@ -57,6 +57,13 @@ def test_what_a_server_is_asked_is_counted_and_priced(tmp_path: Path) -> None:
     assert unknown.usd is None and "not known" in planning.money(unknown.usd)
 
 
+def test_one_pool_for_both_phases_is_planned_for_both(tmp_path: Path) -> None:
+    section = params(tmp_path, "llama3-8b-paper")
+    sample, dpo = plan(section, ROOT, ["sample", "dpo"], H100).steps
+    assert sample.calls == 2 * 6_000
+    assert dpo.prompt_tokens == 2 * 5_000 * (40 + 512)
+
+
 def test_a_budget_and_a_full_disk_are_obstacles(tmp_path: Path) -> None:
     section = params(tmp_path, "llama3-8b")
     section["servers"]["prices"] = {"gpt-4o": {"prompt": 2.5, "completion": 10.0}}
