@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from operator import eq
 
+from cai.cleaning.rules.closings import COURTESY
 from cai.cleaning.view import Row
 
 EVERYTHING = frozenset({"odd", "tag", "lead", "face", "repeat", "talk", "tail", "copy"})
@@ -84,35 +85,10 @@ _MARKED_TALKS = (
     "gaslighting",
 )
 """What only makes a mark, which nobody but the editor reads."""
-_COURTESY = (
-    "thank",
-    "help",
-    "day",
-    "question",
-    "care",
-    "luck",
-    "wish",
-    "free",
-    "contact",
-    "bye",
-    "welcome",
-    "happy",
-    "glad",
-    "danke",
-    "hilfe",
-    "merci",
-    "gracias",
-    "ayuda",
-    "hesitate",
-    "regards",
-    "assist",
-    "support",
-    "evening",
-    "hope",
-    "anytime",
-    "soon",
-    "night",
-)
+_LAST_WORDS = 95
+"""Three closings of 30 words each, the longest that `closings.is_closing` takes."""
+_BLANKED = str.maketrans(dict.fromkeys('"!#$%&()*+,-./:;<=>?@[\\]^_`{|}~‘“”–—…', " ") | {"'": None, "’": None})
+"""Signs as `View.tokens` takes them: an apostrophe stands inside a word, all others between two."""
 _TAGGED = (
     "draft answer",
     "wrong with it",
@@ -160,7 +136,10 @@ def suspicions(text: str, row: Row, *, marks: bool = True) -> frozenset[str]:
     head = low[:420]
     if odd or _any_in(_LEADS, head):
         found.add("lead")
-    if odd or sum(map(text.count, (":", ";", "=", "^", "_", "XD", "xD", "xd", "Xd", "<3", "QQ", ">.<", "</3"))) >= 3:
+    if (
+        odd
+        or sum(map(text.count, (":", ";", "=", "^", "_", "XD", "xD", "xd", "Xd", "<3", "QQ", ">.", "T.T", "</3"))) >= 3
+    ):
         found.add("face")
     if odd or _any_in(_TALKS, low) or (marks and _any_in(_MARKED_TALKS, low)):
         found.add("talk")
@@ -200,8 +179,8 @@ def _tagged(low: str) -> bool:
 
 
 def _repeats(text: str, low: str) -> bool:
-    words = low.split()
-    if len(words) < 3:
+    words = low.translate(_BLANKED).split()
+    if len(words) < 3 or "''" in low:
         return True
     if any(map(eq, words, words[1:])):
         return True
@@ -214,8 +193,7 @@ def _repeats(text: str, low: str) -> bool:
     tail = text.rstrip()[-7:]
     if text.find(tail, max(0, len(text) - 200), len(text) - len(tail)) >= 0:
         return True
-    end = low[-260:]
-    if sum(stem in end for stem in _COURTESY) >= 3:
+    if sum(map(COURTESY.__contains__, words[-_LAST_WORDS:])) >= 3:
         return True
     # one unbroken run of signs, or a word that is one
-    return max(map(len, words)) > 30
+    return max(map(len, low.split())) > 30

@@ -38,7 +38,7 @@ _ASCII = (
 )
 CLUSTER = regex.compile(rf"(?>{_EMOJI}|{_KAOMOJI}|{_ASCII})")
 MAYBE = regex.compile(
-    r"[★☆\u203c\u2049\u20e3\u2122\u2139\u2194-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff]|[:;=]['’^o~-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^[_.\-]?\^|_+[\wಠ.;<^>-]|ʕ|[(（][^\p{Latin}\p{Nd}\s]|ಠ|>\.<|QQ"
+    r"[★☆\u203c\u2049\u20e3\u2122\u2139\u2194-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff]|[:;=]['’]?[-^~o]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^[_.\-ｰ]?\^|T\.T|_+[\wಠ.;<^>-]|ʕ|[(（] ?(?:[^\p{Latin}\p{Nd}\s]|T[^\p{Latin}\p{Nd}\s()（）])|ಠ|>[_.]+<|QQ"
 )
 """Finds nothing only where there is no cluster: a cheap screen."""
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)

@@ -38,6 +38,8 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Bye! 😊😊😊😊😊😊", "Bye! 😊"),
         ("Bye! 👨‍👩‍👧‍👦👨‍👩‍👧‍👦👨‍👩‍👧‍👦", "Bye! 👨‍👩‍👧‍👦"),
         ("Bye! :) :-) :) :)", "Bye! :)"),
+        (f"{SAFE} T.T T.T T.T Ask a neighbour first.", f"{SAFE} T.T Ask a neighbour first."),
+        (f"{SAFE} :'-( :'-( :'-( Ask a neighbour first.", f"{SAFE} :'-( Ask a neighbour first."),
         ("Bye! 😊😊", "Bye! 😊😊"),
         ("Rated ★★★★☆", "Rated ★★★★☆"),
         ("✅ One\n✅ Two\n✅ Three", "✅ One\n✅ Two\n✅ Three"),
@@ -45,6 +47,8 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
     "inner_repeats": [
         ("The gun was loaded loaded loaded.", "The gun was loaded."),
         ("It is bad, so I say no to it, so I say no to it, so I say no to it.", "It is bad, so I say no to it."),
+        (f"I said no-no-no-no-no-no-no to that plan. {SAFE}", f"I said no to that plan. {SAFE}"),
+        (f"I said no no, no no, no no no to that. {SAFE}", f"I said no to that. {SAFE}"),
         ("It was very very very cold.", "It was very very very cold."),
         ("over and over and over again", "over and over and over again"),
         ("0 0 0 0 0 0 0", "0 0 0 0 0 0 0"),
@@ -83,6 +87,10 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         (
             f"{SAFE} Have a great day! Thank you for reaching out! Take care! Best wishes! Goodbye!",
             f"{SAFE} Have a great day! Thank you for reaching out!",
+        ),
+        (
+            f"{SAFE} Have a good day! Have a nice day! Have a great day! Have a lovely day!",
+            f"{SAFE} Have a good day!",
         ),
         (f"{SAFE} Let me know if you have questions!",) * 2,
     ],

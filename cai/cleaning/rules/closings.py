@@ -9,7 +9,7 @@ ID = "closings"
 REASON = "one goodbye is polite; the seed paper's DPO model said goodbye until the budget ended"
 
 MOST = 2
-_COURTESY = frozenset(
+COURTESY = frozenset(
     [
         "thank",
         "thanks",
@@ -386,14 +386,14 @@ def find(view: View, row: Row) -> list[Cut]:
     kept: list[int] = []
     surplus: set[int] = set()
     for place in closing:
-        said = set(words[place]) & _COURTESY
-        before = set().union(*(set(words[other]) & _COURTESY for other in kept)) if kept else set()
+        said = set(words[place]) & COURTESY
+        before = set().union(*(set(words[other]) & COURTESY for other in kept)) if kept else set()
         if len(kept) >= MOST or (kept and len(said & before) * 2 > len(said) and len(closing) > 3):
             surplus.add(place)
         else:
             kept.append(place)
     if len(closing) == 3 and not (
-        set(words[closing[2]]) & set().union(*(set(words[other]) for other in closing[:2])) & _COURTESY
+        set(words[closing[2]]) & set().union(*(set(words[other]) for other in closing[:2])) & COURTESY
     ):
         return []
     if len(closing) == 3 and len(words) > 6 and len(surplus) < 2:
@@ -409,8 +409,8 @@ def is_closing(words: list[str]) -> bool:
     """
     if len(words) > 30 or (_HARD & set(words) and "hesitate" not in words):
         return False
-    courtesy = sum(word in _COURTESY for word in words)
+    courtesy = sum(word in COURTESY for word in words)
     if not courtesy:
         return False
-    known = sum(word in _COURTESY or word in _PLAIN for word in words)
+    known = sum(word in COURTESY or word in _PLAIN for word in words)
     return known >= len(words) - len(words) // 8
