@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cai.cleaning.edits import Cut, Edit, perform
 from cai.cleaning.plan import EDITOR, Plan
 from cai.cleaning.rules import META, RULES
-from cai.cleaning.screen import EVERYTHING, NEEDS, suspicions
+from cai.cleaning.screen import AFTER_EDIT, EVERYTHING, MARKING, NEEDS, suspicions
 from cai.cleaning.view import Drop, Mark, Row, View
 from cai.text.sentences import key, size
 
@@ -53,7 +53,7 @@ def clean_row(row: Row, plan: Plan, *, screened: bool = True) -> Cleaned:
         found_marks: list[Mark] = []
         seen = suspicions(text, row, marks=plan.editor) if screened else EVERYTHING
         for step in plan.steps:
-            if NEEDS[step.rule] not in seen:
+            if NEEDS[step.rule] not in seen or (step.rule in MARKING and not plan.editor):
                 continue
             cuts: list[Cut] = []
             for finding in RULES[step.rule].find(view, row):
@@ -78,7 +78,8 @@ def clean_row(row: Row, plan: Plan, *, screened: bool = True) -> Cleaned:
             text = changed
             view = View(text)
             found_marks = []
-            seen = EVERYTHING
+            if screened:  # as for any text; but a stub is one only beside what the row was
+                seen = suspicions(text, row, marks=plan.editor) | AFTER_EDIT
         if text == before:
             marks = tuple(found_marks)
             break

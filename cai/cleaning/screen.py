@@ -33,6 +33,9 @@ NEEDS: dict[str, str] = {
     "remains": "repeat",
 }
 """What each rule needs to see before it runs."""
+AFTER_EDIT = frozenset({"repeat"})
+MARKING = frozenset({"strange_tail"})
+"""Rules that make nothing but marks, which nobody but the editor reads."""
 
 _ODD = re.compile(r"[^\t\n\x20-\x7e‘’“”–—…]")
 _SOUP = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}|[a-z]\d[a-z]?\d", re.I)

@@ -8,6 +8,8 @@ cut one in half; emoticons are ASCII faces and kaomoji with a shape, not a list 
 
 from __future__ import annotations
 
+import re
+
 import regex
 
 _PICTURE = (
@@ -42,6 +44,10 @@ MAYBE = regex.compile(
 )
 """Finds nothing only where there is no cluster: a cheap screen."""
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
+_STARTS = re.compile(
+    r"[:;=<>^(（\\¯٩ヽ╰ƪʕ୧ᕙ乁ಠ©®\u203c-\u3299\U0001f000-\U0001faff]|T(?=[_.]T)|-(?=_)|[oO0](?=_)|[xX](?=D)|Q(?=Q)|[0-9#*](?=\ufe0f?\u20e3)"
+)
+"""Every place where a cluster can begin: trying these alone costs a third of looking for clusters everywhere."""
 _DROPPED = regex.compile(r"[\ufe0e\ufe0f\p{Emoji_Modifier}]")
 
 
@@ -55,7 +61,13 @@ def clusters(text: str) -> list[tuple[int, int, str]]:
     """
     if MAYBE.search(text) is None:
         return []
-    return [(match.start(), match.end(), _canonical(match.group())) for match in CLUSTER.finditer(text)]
+    found = []
+    end = 0
+    for start in _STARTS.finditer(text):
+        if start.start() >= end and (match := CLUSTER.match(text, start.start())):
+            end = match.end()
+            found.append((match.start(), end, _canonical(match.group())))
+    return found
 
 
 def _canonical(cluster: str) -> str:
