@@ -7,6 +7,7 @@ from cai.llm import weights
 from cai.method.training_rows import preference_rows
 from cai.params import Section
 from cai.run import Run, run
+from cai.training.card import write_card
 from cai.training.tuning import DpoTuning
 
 READS, WRITES = (PREFERENCES,), ()
@@ -35,6 +36,7 @@ def main(params: Params, run: Run) -> None:
         curves=run.root / "metrics/curves/dpo",
     )
     weights.write_chain(out, *weights.stack(below))
+    write_card(out, [run.root / table.path for table in READS], run.root, params.dpo, summary)
     run.metrics({"detail": [summary.metrics()]}, "training_dpo")
 
 

@@ -11,6 +11,7 @@ from cai.llm import weights
 from cai.method.training_rows import mixed, revision_rows
 from cai.params import Section
 from cai.run import Run, run
+from cai.training.card import write_card
 from cai.training.tuning import SftTuning
 
 READS, WRITES = (CLEANED, INSTRUCTIONS), ()
@@ -46,6 +47,7 @@ def main(params: Params, run: Run) -> None:
         curves=run.root / "metrics/curves/sft",
     )
     weights.write_chain(out, *weights.stack(below))
+    write_card(out, [run.root / table.path for table in READS], run.root, params.sft, summary)
     run.metrics({"detail": [summary.metrics()]}, "training_sft")
 
 

@@ -225,3 +225,26 @@ def test_the_guard_looks_at_answers_to_held_out_prompts_and_writes_its_curve(tin
     assert (bound.stopped_at_step, bound.stopped_because) == (0, "no_stop_share 1 > 0.9")
     with pytest.raises(ParamsError, match="no such measure"):
         sft(tiny, tmp_path / "wrong", sft_rows(4), guard=limits | {"max": {"boredom": 0.5}})
+
+
+def test_the_model_card_names_chain_data_and_parameters_by_content_alone(tiny: Path, tmp_path: Path) -> None:
+    import hashlib
+
+    from cai.training.card import write_card
+
+    facts = sft(tiny, tmp_path)
+    digest = "ab" * 32
+    chain = {"base": {"kind": "folder", "path": "/home/somebody/m", "sha256": digest}, "adapters": []}
+    (tmp_path / "sft" / "chain.json").write_text(json.dumps(chain))
+    data = tmp_path / "data" / "cleaned.parquet"
+    data.parent.mkdir()
+    data.write_bytes(b"rows")
+    write_card(tmp_path / "sft", [data], tmp_path, SftTuning(**SFT), facts)
+    card = (tmp_path / "sft" / "README.md").read_text()
+    assert hashlib.sha256(b"rows").hexdigest() in card and digest in card
+    assert "data/cleaned.parquet" in card and "rows: 10 trained on, 3 held out" in card
+    assert "- learning_rate: 0.01" in card
+    assert "somebody" not in card and str(tmp_path) not in card
+    before = card
+    write_card(tmp_path / "sft", [data], tmp_path, SftTuning(**SFT), facts)
+    assert (tmp_path / "sft" / "README.md").read_text() == before
