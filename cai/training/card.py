@@ -35,8 +35,8 @@ def write_card(out: Path, data: Sequence[Path], root: Path, params: Tuning, summ
         "",
         PURPOSE.get(summary.name, ""),
         "",
-        "Research artifact: it was made to measure training on self-written data. Its prompts are harmful by purpose, and "
-        "nobody has approved it for use.",
+        "Research artifact: it was made to measure training on self-written data. Its prompts are harmful by purpose, "
+        "and nobody has approved it for use.",
         "",
         "## Chain",
         "",

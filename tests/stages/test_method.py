@@ -12,6 +12,7 @@ from cai.artifacts.preference import SAMPLES
 from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
 from cai.constitution import Comparison, Constitution, Demonstration, Principle
+from cai.errors import ParamsError
 from cai.llm.model import Choice, Completion, Request, Sampling
 from cai.llm.scripted import ScriptedModel
 from cai.method.answer import answer, questions
@@ -303,3 +304,5 @@ def test_helpful_rows_make_up_the_wanted_share() -> None:
     instructions = pl.DataFrame({"instruction_id": list("abcd"), "turns": [[]] * 4, "response": list("wxyz")})
     rows = mixed([{"id": f"r{i}"} for i in range(6)], instructions, 0.25)
     assert [row["id"] for row in rows] == ["r0", "r1", "r2", "r3", "r4", "r5", "a", "b"]
+    with pytest.raises(ParamsError, match="4 are there.*at most 0.4"):
+        mixed([{"id": f"r{i}"} for i in range(6)], instructions, 0.5)
