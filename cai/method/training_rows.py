@@ -42,8 +42,8 @@ def revision_rows(cleaned: pl.DataFrame, rounds: Literal["all", "last"]) -> list
 def mixed(revisions: Sequence[Row], instructions: pl.DataFrame, helpful_share: float) -> list[Row]:
     """The revisions with as many instruction rows as make up the share of the whole.
 
-    Instruction ids are hashes: the first of them in that order are a fixed, unbiased choice. Raises ParamsError when there
-    are too few of them: a smaller share than the one asked for would be trained on in silence.
+    Instruction ids are hashes: the first of them in that order are a fixed, unbiased choice. Raises ParamsError where
+    there are too few: a smaller share than the one asked for would be trained on in silence.
 
     >>> frame = pl.DataFrame({"instruction_id": ["a", "b"], "turns": [[], []], "response": ["x", "y"]})
     >>> [row["id"] for row in mixed([{"id": "r"}], frame, 0.5)]
@@ -55,7 +55,7 @@ def mixed(revisions: Sequence[Row], instructions: pl.DataFrame, helpful_share: f
         raise ParamsError(
             "sft.helpful_share",
             "more instruction rows are asked for than there are",
-            got=f"{helpful_share}: {wanted} rows beside {len(revisions)} revisions, {instructions.height} are there",
+            got=f"{helpful_share}: {wanted} rows beside {len(revisions)}, {instructions.height} are there",
             expected=f"at most {int(most * 1000) / 1000}",
             next_step="lower it, or raise prompts.instructions.train_cap",
         )

@@ -304,5 +304,5 @@ def test_helpful_rows_make_up_the_wanted_share() -> None:
     instructions = pl.DataFrame({"instruction_id": list("abcd"), "turns": [[]] * 4, "response": list("wxyz")})
     rows = mixed([{"id": f"r{i}"} for i in range(6)], instructions, 0.25)
     assert [row["id"] for row in rows] == ["r0", "r1", "r2", "r3", "r4", "r5", "a", "b"]
-    with pytest.raises(ParamsError, match="4 are there.*at most 0.4"):
+    with pytest.raises(ParamsError, match=r"4 are there.*at most 0\.4"):
         mixed([{"id": f"r{i}"} for i in range(6)], instructions, 0.5)
