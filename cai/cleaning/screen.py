@@ -14,7 +14,7 @@ from operator import eq
 from cai.cleaning.rules.closings import COURTESY
 from cai.cleaning.view import Row
 
-EVERYTHING = frozenset({"odd", "tag", "lead", "face", "repeat", "talk", "tail", "copy"})
+EVERYTHING = frozenset({"odd", "tag", "lead", "face", "repeat", "courtesy", "talk", "tail", "copy"})
 NEEDS: dict[str, str] = {
     "encoding": "odd",
     "role_tags": "tag",
@@ -25,7 +25,7 @@ NEEDS: dict[str, str] = {
     "repeated_sentences": "repeat",
     "near_repeats": "repeat",
     "line_loops": "repeat",
-    "closings": "repeat",
+    "closings": "courtesy",
     "meta_talk": "talk",
     "cut_tail": "tail",
     "copies": "copy",
@@ -162,7 +162,10 @@ def suspicions(text: str, row: Row, *, marks: bool = True) -> frozenset[str]:
         found.add("tail")
     if row.response is not None or row.critique is not None:
         found.add("copy")
-    if _repeats(text, low):
+    words = low.translate(_BLANKED).split()
+    if sum(map(COURTESY.__contains__, words[-_LAST_WORDS:])) >= 3:
+        found.add("courtesy")
+    if _repeats(text, low, words):
         found.add("repeat")
     return frozenset(found)
 
@@ -181,8 +184,7 @@ def _tagged(low: str) -> bool:
     return "：" in low
 
 
-def _repeats(text: str, low: str) -> bool:
-    words = low.translate(_BLANKED).split()
+def _repeats(text: str, low: str, words: list[str]) -> bool:
     if len(words) < 3 or "''" in low:
         return True
     if any(map(eq, words, words[1:])):
@@ -195,8 +197,6 @@ def _repeats(text: str, low: str) -> bool:
         return True
     tail = text.rstrip()[-7:]
     if text.find(tail, max(0, len(text) - 200), len(text) - len(tail)) >= 0:
-        return True
-    if sum(map(COURTESY.__contains__, words[-_LAST_WORDS:])) >= 3:
         return True
     # one unbroken run of signs, or a word that is one
     return max(map(len, low.split())) > 30
