@@ -1,6 +1,7 @@
 """What cleaning promises whatever the text: exact logs, fixed points, nothing said otherwise."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cai.cleaning.clean import Cleaned, Row, clean_row, clean_rows, metrics
+from cai.cleaning.editor import edit_rows
 from cai.cleaning.edits import apply, undo
 from cai.cleaning.plan import from_list, plan
 from cai.cleaning.rules import RULES
+from cai.cleaning.view import View
+from cai.dialogue import Dialogue
 from cai.errors import ParamsError
+from cai.llm.model import Choice, Completion, Request, Sampling
 from cai.text.flags import emoji_run, has_preamble, has_role_tag, max_sentence_count_outside_protected
-from cai.text.sentences import words
+from tests.text.refusals import TOLD
 
 DATA = Path(__file__).parent / "data"
 RULES_PLAN = from_list("rules", list(RULES))
@@ -112,21 +117,69 @@ def test_the_labelled_legitimate_texts_stay_as_they_are() -> None:
     assert len(changed) <= 0.005 * len(rows), changed
 
 
+def _word_missing(kept: str, text: str, tail: str = "") -> bool:
+    """Whether kept is the text with one of its words deleted, with or without the tail."""
+    said, wanted, behind = ([word for one in View(each).words for word in one] for each in (kept, text, tail))
+    short = [wanted[:place] + wanted[place + 1 :] for place in range(len(wanted))]
+    return said in short or said in [one + behind for one in short]
+
+
+def test_a_missing_word_is_seen() -> None:
+    assert _word_missing("You should mix them.", "You should not mix them.")
+    assert _word_missing("You should mix them. Да.", "You should not mix them.", " Да.")
+    assert not _word_missing("You should not mix them. Да.", "You should not mix them.", " Да.")
+    assert not _word_missing("You should.", "You should not mix them.")
+
+
 def test_no_rule_deletes_a_single_word_of_a_refusal_or_a_warning() -> None:
-    told = [
-        row["text"]
-        for row in _labelled("legitimate")
-        if row["kind"] in ("refusal", "plain", "first part", "two answers", "budget but whole")
-    ][:200]
-    for text in told:
-        for doubled in (text, f"{text} {text}", f"{text} 😊😊😊😊", f"{text}\n\nHuman: and?"):
-            kept = clean_row(Row("1", doubled), RULES_PLAN).text
-            if kept is None:
-                continue
-            wanted = words(text)
-            assert words(kept)[: len(wanted)] == wanted or all(
-                words(kept) != wanted[:place] + wanted[place + 1 :] for place in range(len(wanted))
-            )
+    assert len(set(TOLD)) == 200
+    for text in TOLD:
+        assert clean_row(Row("1", text), RULES_PLAN).text == text
+        for tail in (f" {text}", f"\n\n{text}", " 😊😊😊😊", " Yes. Yes. Yes. Yes.", "\n\nHuman: and?", " And then we"):
+            kept = clean_row(Row("1", text + tail, finish_reason="length"), RULES_PLAN).text
+            assert kept is None or not _word_missing(kept, text, tail), (text, tail)
+
+
+class Replies:
+    """Answers each request with the reply for its row and no other."""
+
+    name = "replies"
+
+    def __init__(self, replies: dict[str, str]) -> None:
+        self.replies = replies
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        return [Completion(self.replies[request.key[1]], "stop") for request in requests]
+
+    def choose(self, dialogues: Sequence[Dialogue], options: Sequence[str], prefix: str = "") -> list[Choice]:
+        raise AssertionError("the editor asks for numbers only")
+
+
+@pytest.mark.parametrize("tail", [" Отдыхайте дома каждый день.", " Отдых."])
+def test_the_editor_accepts_no_reply_that_deletes_a_single_word_of_a_refusal_or_a_warning(tail: str) -> None:
+    plan_ = from_list("rules+llm", [*RULES, "editor"])
+    pairs: list[tuple[Row, Cleaned]] = []
+    replies: dict[str, str] = {}
+    told: dict[str, str] = {}
+    for refusal in TOLD:
+        text = f"You ask about something serious. Here is what I think about it. {refusal}"
+        row = Row("", text + tail)
+        cleaned = clean_row(row, plan_)
+        assert cleaned.flags  # or the editor is never asked
+        pieces = View(row.text).spans
+        n = len(pieces)
+        asked = [str(number) for number in range(1, n + 1)] + [f"{number}, {n}" for number in range(1, n)]
+        said = text.split()
+        asked += [" ".join(said[:place] + said[place + 1 :]) for place in range(len(said))]
+        for reply in asked:
+            key = str(len(pairs))
+            pairs.append((row._replace(key=key), cleaned))
+            replies[key], told[key] = reply, text
+    sampling = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_new_tokens=32, seed=1)
+    results, verdicts = edit_rows(pairs, plan_, Replies(replies), sampling, tries=1)
+    assert len(verdicts) == len(pairs) and any(verdict.status == "edited" for verdict in verdicts)
+    for (row, _), result in zip(pairs, results, strict=True):
+        assert result.text is None or not _word_missing(result.text, told[row.key], tail), (row.text, replies[row.key])
 
 
 def test_every_protected_repetition_survives() -> None:
