@@ -40,6 +40,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Bye! :) :-) :) :)", "Bye! :)"),
         (f"{SAFE} T.T T.T T.T Ask a neighbour first.", f"{SAFE} T.T Ask a neighbour first."),
         (f"{SAFE} :'-( :'-( :'-( Ask a neighbour first.", f"{SAFE} :'-( Ask a neighbour first."),
+        ("Names:\n- **One (first):** Red\n- **Two (second):** Blue\n- **Three (third):** Green",) * 2,  # bold, no face
         ("Bye! 😊😊", "Bye! 😊😊"),
         ("Rated ★★★★☆", "Rated ★★★★☆"),
         ("✅ One\n✅ Two\n✅ Three", "✅ One\n✅ Two\n✅ Three"),
