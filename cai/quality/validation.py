@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import polars as pl
 
 from cai.quality.checks import Check
+from cai.quality.expectations import great_expectations
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ class Outcome:
 
 def validate(frames: Mapping[str, pl.DataFrame], checks: Sequence[Check]) -> list[Outcome]:
     """The outcome of every check, in the order of the checks."""
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-
+    gx, gxe = great_expectations()
     found: dict[int, Outcome] = {}
     for frame in dict.fromkeys(check.frame for check in checks):
         data = frames[frame]
@@ -49,7 +47,7 @@ def validate(frames: Mapping[str, pl.DataFrame], checks: Sequence[Check]) -> lis
                 found[place] = early
         if not places:
             continue
-        batch = _frame_definition(frame).get_batch({"dataframe": data.to_pandas()})
+        batch = _definition().get_batch({"dataframe": data.to_pandas()})
         suite = gx.ExpectationSuite(
             name=frame,
             expectations=[
@@ -65,21 +63,17 @@ def validate(frames: Mapping[str, pl.DataFrame], checks: Sequence[Check]) -> lis
 
 
 @functools.cache
-def _source() -> Any:
-    """The pandas data source of one ephemeral context: nothing on disk, no progress bars, no network."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
-
+def _definition() -> Any:
+    """Whole frames of one ephemeral context: nothing on disk, no progress bars, no network."""
+    gx, _ = great_expectations()
     # A metric that raises is logged with its traceback besides; the outcome has the message.
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
-    return context.data_sources.add_pandas("slim")
-
-
-@functools.cache
-def _frame_definition(frame: str) -> Any:
-    return _source().add_dataframe_asset(frame).add_batch_definition_whole_dataframe("all")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    # One asset for all frames: each new one writes the context's configuration out as YAML, twice.
+    return (
+        context.data_sources.add_pandas("slim").add_dataframe_asset("frame").add_batch_definition_whole_dataframe("all")
+    )
 
 
 def _not_a_value(data: pl.DataFrame, check: Check) -> Outcome | None:

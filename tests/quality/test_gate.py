@@ -271,3 +271,18 @@ def test_thresholds_are_read_without_great_expectations_and_a_gate_imports_its_o
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False ['dropped']"
+
+
+def test_a_gate_imports_great_expectations_without_what_it_never_asks_for() -> None:
+    code = (
+        "import gc, sys; import polars as pl; from cai.quality import expectations; from cai.quality.checks import zero;"
+        "from cai.quality.validation import validate; done = validate({'facts': pl.DataFrame({'n': [0.0]})}, [zero('n', 'n')]);"
+        "lazy = [name for name in expectations.UNUSED if type(sys.modules[name]).__name__ != '_LazyModule'];"
+        "import scipy.stats; print(done[0].passed, lazy, gc.isenabled(), any(isinstance(f, expectations._Lazily) for f in sys.meta_path), scipy.stats.norm.cdf(0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[0] == "True [] True False 0.5"
