@@ -66,7 +66,8 @@ def ours(kind: str, weights: Path, n: int, work: Path, last_layers: int | None) 
         "learning_rate": LEARNING_RATE[kind], "warmup_share": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0,
         "epochs": 1, "batch_size": 8, "accumulation_steps": 1, "max_length": 256, "eos_on_cut_rows": "teach",
         "precision": "bf16", "activation_checkpointing": False, "seed": 0,
-        "save_every_steps": 1000, "eval_every_steps": 0, "guard": {"every_steps": 0, "n_prompts": 1, "max_new_tokens": 1, "max": {}},
+        "save_every_steps": 1000, "eval_every_steps": 0,
+        "guard": {"every_steps": 0, "n_prompts": 1, "max_new_tokens": 1, "max": {}},
     }  # fmt: skip
     from cai.training import cpu, session
     from cai.training.labels import preference_pairs, sft_examples

@@ -77,7 +77,7 @@ class Account:
             ) from None
 
     def take(self, usd: float) -> None:
-        """Nothing; the account then holds ``usd`` less. Raises BudgetExceeded, taking nothing, when it has not so much."""
+        """Nothing; the account then holds ``usd`` less. Raises BudgetExceeded when it has not so much."""
         with self._held():
             spent = self.spent_usd()
             if self.limit_usd is not None and spent + usd > self.limit_usd:
