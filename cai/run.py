@@ -32,6 +32,14 @@ log = logging.getLogger("cai")
 P = TypeVar("P", bound=Section)
 
 
+class Price(Section):
+    """What a model's tokens cost, in US dollars per million, and who says so; null: not known."""
+
+    prompt: float | None = Field(ge=0)
+    completion: float | None = Field(ge=0)
+    source: str | None
+
+
 class Servers(Section):
     """How OpenAI-compatible servers are talked to. It changes cost and speed, never a result."""
 
@@ -39,23 +47,34 @@ class Servers(Section):
     timeout_seconds: float = Field(gt=0)
     max_retries: int = Field(ge=0)
     allow_insecure: bool
+    batch: bool
+    prices: dict[str, Price]
+
+
+class Budget(Section):
+    """What servers may cost all runs that share one work directory; null: no limit."""
+
+    usd: float | None = Field(ge=0)
 
 
 class Run:
     """Where a stage runs and with what: handed to every stage's main."""
 
-    def __init__(self, stage: str, item: str | None, root: Path, servers: Servers) -> None:
-        self.stage, self.item, self.root, self.servers = stage, item, root, servers
+    def __init__(
+        self, stage: str, item: str | None, root: Path, servers: Servers, budget_usd: float | None = None
+    ) -> None:
+        self.stage, self.item, self.root, self.servers, self.budget_usd = stage, item, root, servers, budget_usd
         # DVC_ROOT is the main repository also inside `dvc exp run --temp`, so experiments share finished work.
         self.work = Path(os.environ.get("DVC_ROOT", str(root))).resolve() / ".work"
         self.models: list[str] = []
+        self._opened: list[Model] = []
 
     def open_model(self, section: Asks) -> Model:
         """The model that a section of params.yaml names, opened by its backend."""
         adapter = importlib.import_module(f"cai.llm.{section.backend}")
         options: dict[str, Any] = {}
         if section.backend == "openai":
-            options = self.servers.model_dump()
+            options = self.servers.model_dump() | {"budget_usd": self.budget_usd}
         model: Model = adapter.open_model(
             section.model,
             root=self.root,
@@ -67,7 +86,16 @@ class Run:
             **options,
         )
         self.models.append(model.name)
+        self._opened.append(model)
         return model
+
+    def cost(self) -> dict[str, float]:
+        """What the models were asked and cost so far, summed over those opened; empty for models in this process."""
+        total: dict[str, float] = {}
+        for model in self._opened:
+            for name, value in getattr(model, "cost", {}).items():
+                total[name] = round(total.get(name, 0) + value, 6)
+        return dict(sorted(total.items()))
 
     def progress(self, what: str = "rows") -> Progress:
         """A callable (done, total) that shows a bar on a terminal and a line every 30 s elsewhere."""
@@ -104,7 +132,7 @@ class Progress:
 
 def sections() -> dict[str, Any]:
     """Every top-level key of params.yaml with its declared type, collected from the stages that read them."""
-    found: dict[str, Any] = {"servers": Servers}
+    found: dict[str, Any] = {"servers": Servers, "budget": Budget}
     package = importlib.import_module("stages")
     for module in pkgutil.iter_modules(package.__path__):
         declared = getattr(importlib.import_module(f"stages.{module.name}"), "Params", None)
@@ -114,7 +142,7 @@ def sections() -> dict[str, Any]:
     return found
 
 
-def load(kind: type[P], root: Path) -> tuple[P, Servers]:
+def load(kind: type[P], root: Path) -> tuple[P, Servers, Budget]:
     """The sections a stage reads, after the whole of params.yaml was checked.
 
     Raises:
@@ -123,7 +151,7 @@ def load(kind: type[P], root: Path) -> tuple[P, Servers]:
     content = read_yaml(root / "params.yaml")
     check(content, sections(), "params.yaml")
     chosen = kind.model_validate({key: content[key] for key in kind.model_fields})
-    return chosen, Servers.model_validate(content["servers"])
+    return chosen, Servers.model_validate(content["servers"]), Budget.model_validate(content["budget"])
 
 
 def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
@@ -151,25 +179,46 @@ def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
 def _run(main: Callable[..., None], stage: str, item: str | None) -> None:
     root = Path.cwd()
     kind = inspect.get_annotations(main, eval_str=True)["params"]
-    chosen, servers = load(kind, root)
-    context = Run(stage, item, root, servers)
+    chosen, servers, budget = load(kind, root)
+    context = Run(stage, item, root, servers, budget.usd)
     name = stage if item is None else f"{stage}@{item}"
     started, cpu = time.monotonic(), time.process_time()
     with _alone(context.work, name):
         log.info("%s starts", name)
-        main(chosen, context, *([item] if item is not None else []))
-    seconds = time.monotonic() - started
+        ended = "failed"
+        try:
+            main(chosen, context, *([item] if item is not None else []))
+            ended = "done"
+        finally:
+            _record(context, name, ended, time.monotonic() - started, time.process_time() - cpu)
+
+
+def _record(context: Run, name: str, ended: str, seconds: float, cpu_seconds: float) -> None:
+    """What the run cost, also a failed one: into the work directory and the last line of the log, never a metric."""
+    cost = context.cost()
     record = {
         "stage": name,
+        "outcome": ended,
         "seconds": round(seconds, 2),
-        "cpu_seconds": round(time.process_time() - cpu, 2),
+        "cpu_seconds": round(cpu_seconds, 2),
         "models": context.models,
+        "cost": cost,
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": platform.node(),
         "python": platform.python_version(),
     }
-    write_text(context.work / "runs" / f"{name}.json", json.dumps(record, indent=2) + "\n")
-    log.info("%s done in %.1f s", name, seconds)
+    if ended == "done" or cost:
+        write_text(context.work / "runs" / f"{name}.json", json.dumps(record, indent=2) + "\n")
+    log.info("%s %s in %.1f s%s", name, ended, seconds, _in_words(cost))
+
+
+def _in_words(cost: dict[str, float]) -> str:
+    if not cost:
+        return ""
+    tokens = cost.get("prompt_tokens", 0) + cost.get("completion_tokens", 0)
+    said = [f"{cost.get(f'n_{what}', 0):,.0f} {what}" for what in ("calls", "hits", "retries", "failed")]
+    money = f"{cost['usd']:.4f} USD" if "usd" in cost else "price not known"
+    return f"; {', '.join(said)}; {tokens:,.0f} tokens, {money}"
 
 
 @contextlib.contextmanager

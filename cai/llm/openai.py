@@ -7,6 +7,10 @@ log-probabilities by one probe, whether it takes ``top_k`` and a prefix by its r
 A fault is retried with backoff and jitter, then becomes an error row with its reason. Only what would fail for every
 row alike stops the run: a refused key, an unknown model, an exhausted quota.
 
+With ``servers.batch`` the requests travel in files through OpenAI's Batch API (``cai.llm.batches``). Where
+``servers.prices`` knows the model, every request is paid from the account of the work directory (``cai.llm.prices``);
+one that could pass ``budget.usd`` is not sent, what is under way is awaited and kept, and the run stops.
+
 The key comes from OPENAI_API_KEY and goes into the request's header, nowhere else. Messages of the server are not
 quoted, because they may repeat the request; reasons hold a status and a code.
 
@@ -34,9 +38,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from cai.dialogue import Dialogue, messages
-from cai.errors import ModelError, ParamsError
+from cai.errors import BudgetExceeded, ModelError, ParamsError
+from cai.llm.batches import Batches, Sent, parts
 from cai.llm.cache import CompletionStore
 from cai.llm.model import Choice, Completion, Progress, Request
+from cai.llm.prices import Account, cost, most_prompt_tokens
 
 if TYPE_CHECKING:
     import openai
@@ -48,6 +54,8 @@ _OFFICIAL = "https://api.openai.com/v1"
 _TOP_LOGPROBS = 20
 _MOST_BYTES = 8 << 20
 _LONGEST_WAIT_SECONDS = 60.0
+_SETTLING_SECONDS = 0.1
+_PASSING = (408, 409, 425, 429)
 # Without a token count from the server, a text this much longer than its budget was not cut by it.
 _CHARACTERS_PER_TOKEN = 32
 _FORMAT = "1"
@@ -69,12 +77,16 @@ def open_model(
     max_retries: int = 6,
     allow_insecure: bool = False,
     backoff_seconds: float = 0.5,
+    batch: bool = False,
+    poll_seconds: float = 30.0,
+    prices: Mapping[str, Mapping[str, Any]] | None = None,
+    budget_usd: float | None = None,
 ) -> OpenAIModel:
     """The model ``name`` of the server at ``base_url`` (None: OpenAI's own). Asks the server nothing yet.
 
     ``batch_size`` and ``precision`` are the server's business and ignored. Raises ParamsError for an address that
-    would send the prompts in the clear, unless ``allow_insecure``, and ModelError when OpenAI's own server is asked
-    without a key.
+    would send the prompts in the clear, unless ``allow_insecure``, and for a budget without the model's price;
+    ModelError when OpenAI's own server is asked without a key.
     """
     url = (base_url or _OFFICIAL).rstrip("/")
     _require_safe(url, allow_insecure)
@@ -85,6 +97,14 @@ def open_model(
             "no key",
             expected="OPENAI_API_KEY in the environment",
             next_step="export it, or set base_url",
+        )
+    if budget_usd is not None and cost(name, 1, 1, prices or {}) is None:
+        raise ParamsError(
+            "budget.usd",
+            "cannot be kept without the model's price",
+            got=name,
+            expected="servers.prices to hold it, in USD per million tokens",
+            next_step="add its price (0 for a server of your own), or set budget.usd: null",
         )
     # At INFO these write one line a request, at DEBUG the texts.
     for library in ("openai", "httpx", "httpx2", "httpcore", "httpcore2"):
@@ -100,6 +120,10 @@ def open_model(
         timeout_seconds=timeout_seconds,
         max_retries=max_retries,
         backoff_seconds=backoff_seconds,
+        prices=prices or {},
+        account=Account(work / "spending.json", budget_usd),
+        batches=work / "batches" if batch else None,
+        poll_seconds=poll_seconds,
     )
 
 
@@ -114,8 +138,8 @@ class _Fault(Exception):
 class OpenAIModel:
     """A chat server behind the protocol of ``cai.llm.model``.
 
-    ``cost`` counts what the run cost (n_calls, n_hits, n_retries, n_failed, prompt_tokens, completion_tokens): for
-    ``.work/runs``, never for an artifact.
+    ``cost`` counts what the run cost (n_calls, n_hits, n_retries, n_failed, prompt_tokens, completion_tokens, and usd
+    where the price is known): for ``.work/runs``, never for an artifact.
     """
 
     def __init__(
@@ -131,9 +155,19 @@ class OpenAIModel:
         timeout_seconds: float,
         max_retries: int,
         backoff_seconds: float,
+        prices: Mapping[str, Mapping[str, Any]],
+        account: Account,
+        batches: Path | None,
+        poll_seconds: float,
     ) -> None:
         self.name = f"openai:{model}"
-        self.cost: Counter[str] = Counter()
+        self.cost: dict[str, float] = dict.fromkeys(
+            ("n_calls", "n_hits", "n_retries", "n_failed", "prompt_tokens", "completion_tokens"), 0
+        )
+        self._prices, self._account, self._batches, self._poll = prices, account, batches, poll_seconds
+        self._n_under_way = 0
+        if cost(model, 0, 0, prices) is not None:
+            self.cost["usd"] = 0.0
         self._model, self._url, self._key, self._official = model, url, key, official
         self._store, self._show = store, show
         self._concurrency, self._timeout = concurrency, timeout_seconds
@@ -145,7 +179,7 @@ class OpenAIModel:
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """One completion a request, in order. What is stored is not asked again."""
-        return self._all([self._asked(request) for request in requests], _stored_completion, self._complete, _failed)
+        return self._all([self._asked(request) for request in requests], _stored_completion, self._read_reply, _failed)
 
     def choose(self, dialogues: Sequence[Dialogue], options: Sequence[str], prefix: str = "") -> list[Choice]:
         """Log-probabilities of the options as first words of the answer; one choice a dialogue.
@@ -163,7 +197,7 @@ class OpenAIModel:
         def read(value: Mapping[str, Any]) -> Choice:
             return _choice(value["top"], options)
 
-        return self._all(asked, read, self._weigh, lambda reason: Choice(None, None, reason))
+        return self._all(asked, read, _read_top, lambda reason: Choice(None, None, reason))
 
     def gives_logprobs(self) -> bool:
         """Whether the server gives log-probabilities: by one small request, whose outcome is stored."""
@@ -245,7 +279,7 @@ class OpenAIModel:
         self,
         asked: Sequence[dict[str, Any]],
         read: Callable[[Mapping[str, Any]], T],
-        one: Callable[[openai.AsyncOpenAI, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]],
+        received: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
         failed: Callable[[str], T],
     ) -> list[T]:
         keys = [_digest(ask) for ask in asked]
@@ -263,19 +297,29 @@ class OpenAIModel:
         n_all = len(found) + len(open_)
         self._show(len(found), n_all)
 
-        async def work(client: openai.AsyncOpenAI) -> None:
+        def keep(key: str, value: dict[str, Any] | _Fault) -> None:
+            if isinstance(value, _Fault):
+                self.cost["n_failed"] += 1
+                found[key] = failed(value.reason)
+            else:
+                self._store.put(key, {"model": self._model} | value)
+                found[key] = read(value)
+
+        async def one_by_one(client: openai.AsyncOpenAI) -> None:
             queue = iter(open_.items())
+            stopped: list[BudgetExceeded] = []
 
             async def worker() -> None:
                 for key, ask in queue:
                     try:
-                        value = await one(client, ask)
+                        keep(key, await self._tried(client, ask, received))
                     except _Fault as fault:
-                        self.cost["n_failed"] += 1
-                        found[key] = failed(fault.reason)
-                    else:
-                        self._store.put(key, {"model": self._model} | value)
-                        found[key] = read(value)
+                        keep(key, fault)
+                    except BudgetExceeded as error:
+                        # The others' requests are paid for: they end and are kept, and none begins.
+                        stopped.append(error)
+                    if stopped:
+                        return
                     self._show(len(found), n_all)
 
             workers = [asyncio.create_task(worker()) for _ in range(min(self._concurrency, len(open_)))]
@@ -285,7 +329,13 @@ class OpenAIModel:
                 for task in workers:
                     task.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
+            if stopped:
+                raise stopped[0]
 
+        async def in_files(client: openai.AsyncOpenAI) -> None:
+            await self._in_batches(client, open_, received, keep)
+
+        work = one_by_one if self._batches is None else in_files
         if open_:
             asyncio.run(self._with_client(work))
         return [found[key] for key in keys]
@@ -301,18 +351,6 @@ class OpenAIModel:
         ) as client:
             return await work(client)
 
-    async def _complete(self, client: openai.AsyncOpenAI, ask: dict[str, Any]) -> dict[str, Any]:
-        return await self._tried(client, ask, self._read_reply)
-
-    async def _weigh(self, client: openai.AsyncOpenAI, ask: dict[str, Any]) -> dict[str, Any]:
-        def read(content: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
-            top = _top(content)
-            if not top:
-                raise _Fault("the reply holds no log-probabilities")
-            return {"top": top}
-
-        return await self._tried(client, ask, read)
-
     async def _tried(
         self,
         client: openai.AsyncOpenAI,
@@ -325,11 +363,7 @@ class OpenAIModel:
             try:
                 content = await self._once(client, ask)
                 self._check(content)
-                value = read(content, ask)
-                for name in ("prompt_tokens", "completion_tokens"):
-                    count = _usage(content).get(name)
-                    self.cost[name] += count if isinstance(count, int) else 0
-                return value
+                return read(content, ask)
             except _Fault as fault:
                 if not fault.again or n_tries > self._max_retries:
                     if n_tries > 1:
@@ -358,7 +392,11 @@ class OpenAIModel:
     async def _sent(self, client: openai.AsyncOpenAI, body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
         import openai
 
+        most = await self._taken(body)
+        # What may have been billed: all of it, until a reply or a refusal says otherwise.
+        billed = most
         self.cost["n_calls"] += 1
+        self._n_under_way += 1
         try:
             # The client's own limit is per read; a server that drips a byte a minute would never meet it.
             async with asyncio.timeout(self._timeout):
@@ -371,27 +409,143 @@ class OpenAIModel:
                         raw += piece
                         if len(raw) > _MOST_BYTES:
                             raise _Fault(f"the reply is longer than {_MOST_BYTES >> 20} MiB")
+            content = _parsed(raw, kind)
+            billed = self._count(content, most, batch=False)
+            return content
         except openai.APIStatusError as error:
+            billed = 0.0
             raise self._status_fault(error) from None
         except (TimeoutError, openai.APITimeoutError):
             raise _Fault(f"no whole reply within {self._timeout:g} s") from None
         except openai.APIConnectionError as error:
-            raise _Fault(f"no connection ({type(error.__cause__ or error).__name__})") from None
+            cause = type(error.__cause__ or error).__name__
+            billed = 0.0 if cause == "ConnectError" else most
+            raise _Fault(f"no connection ({cause})") from None
         except UnicodeEncodeError:
+            billed = 0.0
             raise _Fault("the prompt holds half a surrogate pair", again=False) from None
         except (_Fault, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - row border: whatever the transport raises mid-body
             raise _Fault(f"the connection broke ({type(error).__name__})") from None
-        if "json" not in kind:
-            raise _Fault(f"the reply is {kind.split(';')[0][:40] or 'of no type'}, not JSON")
-        try:
-            content = json.loads(raw)
-        except ValueError:
-            raise _Fault("the reply is not whole JSON") from None
-        if not isinstance(content, dict):
-            raise _Fault("the reply is no JSON object")
-        return content
+        finally:
+            self._n_under_way -= 1
+            self._settle(most, billed)
+
+    # --- money ---
+
+    def _most(self, body: Mapping[str, Any], batch: bool) -> float:
+        """The most that a request can cost, in US dollars; 0 where the price is not known."""
+        n_new = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+        return cost(self._model, most_prompt_tokens(body["messages"]), n_new, self._prices, batch) or 0.0
+
+    async def _taken(self, body: Mapping[str, Any]) -> float:
+        most = self._most(body, batch=False)
+        while most:
+            try:
+                self._account.take(most)
+                break
+            except BudgetExceeded:
+                # Requests under way mostly cost far less than was taken for them, and give the rest back.
+                if not self._n_under_way:
+                    raise
+                await asyncio.sleep(_SETTLING_SECONDS)
+        return most
+
+    def _settle(self, taken: float, billed: float) -> None:
+        if taken:
+            self.cost["usd"] += billed
+            if billed != taken:
+                self._account.give_back(taken - billed)
+
+    def _count(self, content: Mapping[str, Any], most: float, *, batch: bool) -> float:
+        """Count a reply's tokens; what they cost, or ``most`` where the reply does not say how many they were."""
+        usage = _usage(content)
+        n_prompt, n_new = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if not isinstance(n_prompt, int) or not isinstance(n_new, int):
+            return most
+        self.cost["prompt_tokens"] += n_prompt
+        self.cost["completion_tokens"] += n_new
+        return cost(self._model, n_prompt, n_new, self._prices, batch) or 0.0
+
+    # --- batches ---
+
+    async def _in_batches(
+        self,
+        client: openai.AsyncOpenAI,
+        open_: Mapping[str, dict[str, Any]],
+        received: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
+        keep: Callable[[str, dict[str, Any] | _Fault], None],
+    ) -> None:
+        """Ask ``open_`` through files; what earlier runs sent is awaited first. Faults that may pass are sent again."""
+        assert self._batches is not None
+        batches = Batches(
+            client,
+            self._batches,
+            url=self._url,
+            model=self._model,
+            poll_seconds=self._poll,
+            max_retries=self._max_retries,
+            backoff_seconds=self._backoff,
+            show=self._show,
+        )
+        left = dict(open_)
+        n_rounds: Counter[str] = Counter()
+
+        async def collect(sent: Sent) -> None:
+            billed = 0.0
+            for key, status, content in await batches.results(sent):
+                if status == 200:
+                    billed += self._count(content if isinstance(content, dict) else {}, 0.0, batch=True)
+                if key not in left:
+                    continue
+                n_rounds[key] += 1
+                try:
+                    if status != 200 or not isinstance(content, dict):
+                        raise _Fault(f"HTTP {status} in a batch", again=status in _PASSING or status >= 500)
+                    self._check(content)
+                    keep(key, received(content, left[key]))
+                except _Fault as fault:
+                    if fault.again and n_rounds[key] <= self._max_retries:
+                        self.cost["n_retries"] += 1
+                        continue
+                    keep(key, fault)
+                del left[key]
+            # Only now: until every answer is stored, a killed run must find the batch again.
+            batches.forget(sent)
+            self._settle(sent.taken_usd, billed)
+
+        for sent in batches.under_way(list(left)):
+            known = await batches.adopt(sent)
+            if known is None:
+                self._account.give_back(sent.taken_usd)
+            else:
+                await collect(known)
+        n_sends = 0
+        while left:
+            n_sends += 1
+            if n_sends > self._max_retries + 1 + len(open_):
+                raise ModelError(f"openai backend, model {self._model}", "batches end without answers", got=len(left))
+            bodies = {key: ask["body"] | (ask.get("extra") or {}) for key, ask in left.items()}
+            part, taken = self._affordable(next(parts(bodies)))
+            self.cost["n_calls"] += len(part)
+            await collect(await batches.send(part, taken))
+
+    def _affordable(self, part: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Mapping[str, Any]], float]:
+        """As many of these requests, from the first on, as the budget has room for, and what was taken for them."""
+        chosen: dict[str, Mapping[str, Any]] = {}
+        taken = 0.0
+        limit = self._account.limit_usd
+        room = math.inf if limit is None else limit - self._account.spent_usd()
+        for key, body in part.items():
+            most = self._most(body, batch=True)
+            if chosen and taken + most > room:
+                break
+            chosen[key] = body
+            taken += most
+        if taken:
+            self._account.take(taken)
+        return chosen, taken
 
     def _status_fault(self, error: openai.APIStatusError) -> _Fault:
         status = error.status_code
@@ -416,7 +570,7 @@ class OpenAIModel:
                 got=f"HTTP {status}",
                 next_step="set base_url to the final address",
             ) from None
-        again = status in (408, 409, 425, 429) or status >= 500
+        again = status in _PASSING or status >= 500
         return _Fault(f"HTTP {status}", again=again, wait=_retry_after(error.response.headers), refusal=not again)
 
     def _check(self, content: dict[str, Any]) -> None:
@@ -507,6 +661,25 @@ def _same_model(asked: str, answered: str) -> bool:
     other = other.rsplit("@", 1)[0] if "@" in other else other
     last = one.rsplit("/", 1)[-1].rsplit("@", 1)[0]
     return other == one or other.startswith(f"{one}-") or other.rsplit("/", 1)[-1] == last
+
+
+def _parsed(raw: bytearray, kind: str) -> dict[str, Any]:
+    if "json" not in kind:
+        raise _Fault(f"the reply is {kind.split(';')[0][:40] or 'of no type'}, not JSON")
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        raise _Fault("the reply is not whole JSON") from None
+    if not isinstance(content, dict):
+        raise _Fault("the reply is no JSON object")
+    return content
+
+
+def _read_top(content: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
+    top = _top(content)
+    if not top:
+        raise _Fault("the reply holds no log-probabilities")
+    return {"top": top}
 
 
 def _usage(content: Mapping[str, Any]) -> dict[str, Any]:
