@@ -95,6 +95,14 @@ def test_without_a_valid_judge_nothing_that_needs_one_has_a_number(configured: b
         assert len(judge.requests) == 6  # two probes a set
 
 
+def test_xstest_is_judged_and_a_refused_contrast_is_no_over_refusal() -> None:
+    answers, asked = _answers(sizes={"xstest_safe": 4, "xstest_unsafe": 4})
+    found = outcomes.score(
+        answers, asked, judge=FakeJudge(_say), sampling=GREEDY, standings=VALID, templates=TEMPLATES, budget_tokens=96
+    )
+    assert found.headline == {"refusal.xstest_safe.over_refusal_share": 1.0, "refusal.xstest_unsafe.refusal_share": 1.0}
+
+
 def test_the_outcomes_hold_no_text_and_come_back_from_csv_as_they_were() -> None:
     found = _score(LOOP, FakeJudge(_say))
     text = outcomes.to_csv(found.outcomes)
