@@ -170,6 +170,29 @@ def compare(
 
 @app.command()
 @said
+def mtbench(
+    file: Annotated[Path, typer.Argument(help="a judgment file of FastChat: model_judgment/JUDGE_single.jsonl")],
+) -> None:
+    """What a FastChat judgment file says: the numbers of FastChat's show_result, and what in it is no rating."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from cai.scoring.mtbench import import_judgments
+
+    found = import_judgments(file)
+    table = Table("model", "turn 1", "turn 2", "mean")
+    for model, numbers in found.legacy.items():
+        cells = [
+            f"{numbers[name]:.2f} (n = {numbers[f'n_{name}']:.0f})" if name in numbers else "-"
+            for name in ("turn_1", "turn_2", "mean")
+        ]
+        table.add_row(model, *cells)
+    Console().print(table)
+    typer.echo(f"sha256 {found.sha256}; " + ", ".join(f"{name} {n}" for name, n in sorted(found.counts.items())))
+
+
+@app.command()
+@said
 def use(
     name: Annotated[str, typer.Argument(help="a recipe in cai/recipes")],
     values: Annotated[list[str] | None, typer.Option("-S", help="a.b=value, over the recipe; may be repeated")] = None,
@@ -226,6 +249,45 @@ def doctor() -> None:
             typer.echo(f"        mend: {one.command}")
     if not all(one.well for one in findings):
         raise typer.Exit(1)
+
+
+cache = typer.Typer(no_args_is_help=True, help="Completions of servers that were paid for, kept in .work.")
+app.add_typer(cache, name="cache")
+
+
+@cache.command("stats")
+@said
+def cache_stats() -> None:
+    """How many completions are kept, of which models, and how many bytes, as JSON."""
+    typer.echo(json.dumps(_store().stats(), indent=2))
+
+
+@cache.command("export")
+@said
+def cache_export(
+    target: Annotated[Path, typer.Argument(help="a file for JSON lines; they hold texts that may be harmful")],
+) -> None:
+    """Write every kept completion to a file, one JSON object a line."""
+    lines = list(_store().export())
+    write_text(target, "".join(f"{line}\n" for line in lines))
+    typer.echo(f"{len(lines)} completions")
+
+
+@cache.command("prune")
+@said
+def cache_prune(
+    model: Annotated[str | None, typer.Option(help="only this model's; the default is all")] = None,
+    older_than_days: Annotated[float, typer.Option(min=0.0, help="only those at least so old")] = 0.0,
+) -> None:
+    """Remove kept completions; what is asked again is paid again."""
+    n_removed = _store().prune(model=model, older_than_seconds=older_than_days * 86_400)
+    typer.echo(f"{n_removed} completions removed")
+
+
+def _store() -> Any:
+    from cai.llm.cache import CompletionStore
+
+    return CompletionStore(project() / ".work" / "completions")
 
 
 if __name__ == "__main__":
