@@ -20,7 +20,7 @@ READS, WRITES = (REVISIONS,), (CLEANED, DROPPED, EDITS, ASKED)
 class Edits(Generates):
     budget: float = Field(ge=0.0, le=0.5)
     tries: int = Field(ge=1, le=5)
-    answers: Literal["off", "record", "drop"]
+    answers: Literal["ignore", "record", "drop"]
     probes: int = Field(ge=0)
 
     @model_validator(mode="after")

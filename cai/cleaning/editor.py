@@ -91,7 +91,7 @@ class Editor:
     sampling: Sampling
     budget: float = BUDGET
     tries: int = TRIES
-    answers: Literal["off", "record", "drop"] = "off"
+    answers: Literal["ignore", "record", "drop"] = "ignore"
     n_probes: int = 0
 
     def __call__(self, pairs: Sequence[tuple[Row, Cleaned]], plan: Plan) -> Edited:
@@ -129,7 +129,7 @@ def edit_rows(
     *,
     budget: float = BUDGET,
     tries: int = TRIES,
-    answers: Literal["off", "record", "drop"] = "off",
+    answers: Literal["ignore", "record", "drop"] = "ignore",
 ) -> tuple[list[Cleaned], list[Verdict]]:
     """Every row again, doubtful ones edited where a reply was accepted, and one verdict a row that was asked about.
 
@@ -160,7 +160,7 @@ def edit_rows(
             elif verdict.status in ("rejected", "failed"):
                 again.append(place)
         open_ = again
-    if answers != "off":
+    if answers != "ignore":
         _ask_for_answers(pairs, results, verdicts, model, drop=answers == "drop")
     return results, [verdicts[place] for place in sorted(verdicts)]
 
