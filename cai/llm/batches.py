@@ -35,7 +35,7 @@ MOST_REQUESTS = 50_000
 _MOST_BYTES = 100 << 20
 _TAG = "cai"
 _OVER = ("completed", "expired", "cancelled")
-_LONGEST_WAIT_SECONDS = 60.0
+LONGEST_WAIT_SECONDS = 60.0
 _LISTED = 1000
 
 T = TypeVar("T")
@@ -188,8 +188,7 @@ class Batches:
                 return await call()
             except (openai.APIConnectionError, openai.APIStatusError) as error:
                 status = error.status_code if isinstance(error, openai.APIStatusError) else None
-                passing = status is None or status in (408, 409, 425, 429) or status >= 500
-                if not passing or n_tries > self._max_retries:
+                if (status is not None and not may_pass(status)) or n_tries > self._max_retries:
                     raise ModelError(
                         f"openai backend, model {self._model}",
                         "the server's Batch API cannot be used",
@@ -197,8 +196,17 @@ class Batches:
                         expected="/v1/files and /v1/batches",
                         next_step="set servers.batch: false, or run again: what was sent is kept and waited for",
                     ) from None
-            wait = min(self._backoff * 2 ** (n_tries - 1), _LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1.5)
+            wait = min(self._backoff * 2 ** (n_tries - 1), LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1.5)
             await asyncio.sleep(wait)
+
+
+def may_pass(status: int) -> bool:
+    """Whether a request that ended with this HTTP status is worth another try.
+
+    >>> may_pass(429), may_pass(503), may_pass(400)
+    (True, True, False)
+    """
+    return status in (408, 409, 425, 429) or status >= 500
 
 
 def parts(bodies: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Mapping[str, Any]]]:

@@ -39,7 +39,7 @@ from urllib.parse import urlsplit
 
 from cai.dialogue import Dialogue, messages
 from cai.errors import BudgetExceeded, ModelError, ParamsError
-from cai.llm.batches import Batches, Sent, parts
+from cai.llm.batches import LONGEST_WAIT_SECONDS, Batches, Sent, may_pass, parts
 from cai.llm.cache import CompletionStore
 from cai.llm.model import Choice, Completion, Progress, Request
 from cai.llm.prices import Account, cost, most_prompt_tokens
@@ -53,9 +53,7 @@ _OFFICIAL = "https://api.openai.com/v1"
 # Most servers give at most 20 (OpenAI's and vLLM's limit).
 _TOP_LOGPROBS = 20
 _MOST_BYTES = 8 << 20
-_LONGEST_WAIT_SECONDS = 60.0
 _SETTLING_SECONDS = 0.1
-_PASSING = (408, 409, 425, 429)
 # Without a token count from the server, a text this much longer than its budget was not cut by it.
 _CHARACTERS_PER_TOKEN = 32
 _FORMAT = "1"
@@ -370,9 +368,9 @@ class OpenAIModel:
                         raise _Fault(f"{fault.reason}, after {n_tries} tries", again=False) from None
                     raise
                 # Full jitter: many rows that failed together do not come back together.
-                wait = min(self._backoff * 2 ** (n_tries - 1), _LONGEST_WAIT_SECONDS / 2) * random.uniform(0.5, 1.5)
+                wait = min(self._backoff * 2 ** (n_tries - 1), LONGEST_WAIT_SECONDS / 2) * random.uniform(0.5, 1.5)
                 self.cost["n_retries"] += 1
-                await asyncio.sleep(min(max(wait, fault.wait or 0.0), _LONGEST_WAIT_SECONDS))
+                await asyncio.sleep(min(max(wait, fault.wait or 0.0), LONGEST_WAIT_SECONDS))
 
     async def _once(self, client: openai.AsyncOpenAI, ask: dict[str, Any]) -> dict[str, Any]:
         """The parsed body of one reply. Where the server refuses the extra fields, asks once more without them."""
@@ -502,7 +500,7 @@ class OpenAIModel:
                 n_rounds[key] += 1
                 try:
                     if status != 200 or not isinstance(content, dict):
-                        raise _Fault(f"HTTP {status} in a batch", again=status in _PASSING or status >= 500)
+                        raise _Fault(f"HTTP {status} in a batch", again=may_pass(status))
                     self._check(content)
                     keep(key, received(content, left[key]))
                 except _Fault as fault:
@@ -570,7 +568,7 @@ class OpenAIModel:
                 got=f"HTTP {status}",
                 next_step="set base_url to the final address",
             ) from None
-        again = status in _PASSING or status >= 500
+        again = may_pass(status)
         return _Fault(f"HTTP {status}", again=again, wait=_retry_after(error.response.headers), refusal=not again)
 
     def _check(self, content: dict[str, Any]) -> None:
