@@ -4,15 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cai.errors import ParamsError
 from cai.llm.model import Sampling
 
 Share = Field(ge=0.0, le=1.0)
+
+
+def native_precision(cpu: Path = Path("/proc/cpuinfo"), devices: Path = Path("/dev")) -> Literal["bf16", "fp32"]:
+    """bf16 where this machine multiplies it in hardware (a GPU, or a CPU that says so), else fp32.
+
+    A CPU without such instructions emulates them: measured 4 to 7 times slower than fp32 (EXPERIMENTS.md). No torch
+    here, since a stage whose work is done already never imports it.
+    """
+    if any(devices.glob("nvidia[0-9]*")):
+        return "bf16"
+    try:
+        said = cpu.read_text(errors="replace")
+    except OSError:
+        return "fp32"
+    flags = {
+        word for line in said.splitlines() if line.lower().startswith(("flags", "features")) for word in line.split()
+    }
+    return "bf16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+
+
+def settled(precision: Any) -> Any:
+    """``precision`` with "auto" replaced by what it means on this machine; what is neither is refused.
+
+    >>> settled("fp32")
+    'fp32'
+    """
+    if precision not in ("auto", "bf16", "fp32"):
+        raise ValueError(f"{precision!r}; allowed: auto, bf16, fp32")
+    return native_precision() if precision == "auto" else precision
+
+
+Precision = Annotated[Literal["bf16", "fp32"], BeforeValidator(settled)]
+"""What a section computes in. The file may say "auto"; whoever reads the section sees what that means here."""
 
 
 class Section(BaseModel):
@@ -28,7 +61,7 @@ class Asks(Section):
     model: str
     base_url: str | None
     batch_size: int = Field(ge=1)
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
 
 
 class Generates(Asks):

@@ -18,6 +18,7 @@ from typing import Any
 
 from cai.errors import CaiError, ParamsError
 from cai.llm.prices import cost
+from cai.params import native_precision
 
 GIB = 2**30
 MODELS = ("base", "instruct", "sft", "dpo")
@@ -374,7 +375,7 @@ def _asking(stage: str, params: Mapping[str, Any], asked: _Asked, shape: Shape, 
     batches = -(-asked.calls // section["batch_size"])
     flops = 2 * shape.parameters * sum(tokens) / rate
     steps = batches * asked.new * shape.layers * SECONDS_A_LAYER_STEP if machine.gpu else 0.0
-    width = 2 if section["precision"] == "bf16" else 4
+    width = 2 if _is_half(section, machine) else 4
     cache = section["batch_size"] * (asked.prompt + asked.new) * 2 * shape.layers * shape.key_value_width * width
     logits = section["batch_size"] * shape.vocabulary * 24
     memory = shape.parameters * width + 2 * cache + logits + GIB
@@ -382,6 +383,12 @@ def _asking(stage: str, params: Mapping[str, Any], asked: _Asked, shape: Shape, 
     # Merged weights are kept once a checkpoint: where it is first asked.
     disk = merged if stage in ("respond", "sample", "answer@dpo") else 0
     return Step(stage, asked.calls, *tokens, START_SECONDS + max(flops, steps), memory, disk)
+
+
+def _is_half(section: Mapping[str, Any], machine: Machine) -> bool:
+    """Whether the weights are held in two bytes; "auto" means what it would on ``machine``, not on this one."""
+    means = {"auto": "bf16" if machine.gpu else native_precision()}
+    return means.get(section["precision"], section["precision"]) == "bf16"
 
 
 def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], shape: Shape, machine: Machine) -> Step:
@@ -403,7 +410,7 @@ def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], sha
         n_batches = -(-n // section["batch_size"]) * section["epochs"]
         seconds = max(seconds, n_batches * shape.layers * 4 * SECONDS_A_LAYER_STEP)
     lora = section["adapter"] == "lora"
-    base = shape.parameters * (2 if lora and section["precision"] == "bf16" else 4 if lora else 16)
+    base = shape.parameters * (2 if lora and _is_half(section, machine) else 4 if lora else 16)
     adapter_row = shape.layers * (9 * shape.width + 2 * shape.key_value_width + 3 * shape.inner)
     trained = section["rank"] * adapter_row if lora else 0
     in_batch = section["batch_size"] * section["max_length"] * (2 if name == "dpo" else 1)

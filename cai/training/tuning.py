@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from cai.params import Section
+from cai.params import Precision, Section
 
 
 class Limits(Section):
@@ -42,7 +42,7 @@ class Tuning(Section):
     accumulation_steps: int = Field(ge=1)
     max_length: int = Field(ge=8)
     eos_on_cut_rows: Literal["drop", "mask", "teach"]
-    precision: Literal["bf16", "fp32"]
+    precision: Precision
     activation_checkpointing: bool
     seed: int
     save_every_steps: int = Field(ge=1)

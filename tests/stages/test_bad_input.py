@@ -47,6 +47,7 @@ def test_all_violations_of_params_yaml_are_told_at_once(project: Path) -> None:
         params["fetch"]["sauce"] = "hub"
         params["revise"]["rounds"] = 9
         params["dpo"]["loss"] = "hinge"
+        params["answer"]["precision"] = "fp8"
         params["extra"] = {}
         params["gates"]["prompts"]["min_rows"] = "many"
         del params["pair"]
@@ -56,7 +57,7 @@ def test_all_violations_of_params_yaml_are_told_at_once(project: Path) -> None:
     refused(
         done, "fetch.sauce: unknown key; allowed: ", "revise.rounds", "dpo.loss", "sigmoid", "extra: unknown section"
     )
-    refused(done, "pair: missing section", "min_rows", "6 violations")
+    refused(done, "pair: missing section", "min_rows", "7 violations", "allowed: auto, bf16, fp32")
     assert not (project / "data/raw").exists()
 
 
