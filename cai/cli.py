@@ -99,6 +99,8 @@ def degeneration(
         found = degeneration_report(rows, text_key=text_key)
     except (KeyError, TypeError) as error:
         raise ArtifactError(str(file), str(error.args[0]), next_step="name the key with --text-key") from None
+    if found["n"] != len(rows):
+        typer.echo(f"{len(rows) - int(found['n'] or 0)} of {len(rows)} rows have null instead of a text", err=True)
     typer.echo(json.dumps(found, indent=2))
 
 

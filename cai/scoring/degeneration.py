@@ -148,7 +148,7 @@ def flags(text: str, finish_reason: str | None = None) -> Flags:
         tail_dup_share=tail_dup,
         rep4_share=rep4,
         tail_loop_share=loop,
-        closing=keys[-1][0] if keys else "",
+        closing=next((key for key, n in reversed(keys) if n), ""),
     )
 
 
@@ -271,10 +271,10 @@ def kind_of_degeneration(text: str, found: Flags | None = None) -> str:
 
 
 def closing_share(found: Iterable[Flags]) -> Measure:
-    """The share of non-empty texts that end with the most common last sentence."""
-    closings = [one.closing for one in found if not one.empty]
+    """The share of texts, empty ones included, whose last sentence with a word in it is the most common one."""
+    closings = [one.closing for one in found]
     if not closings:
-        return Measure.missing("no text that is not empty")
+        return Measure.missing("no row to measure")
     named = Counter(closing for closing in closings if closing)
     most = max(named.values(), default=0)
     return Measure(most / len(closings), len(closings), unit="share", method="most common last sentence")
@@ -415,9 +415,9 @@ def measures(
 def degeneration_report(rows: Iterable[Mapping[str, Any]], text_key: str = "text") -> dict[str, float | int | None]:
     """The flat measures of a file of answers, as ``cai degeneration`` prints them.
 
-    ``n`` rows have a text; ``n_missing`` have null instead. Every share is null when n is 0, eos_fail_share also
-    unless rows
-    have ``finish_reason`` ("stop" or "length").
+    ``n`` rows have a text, and every share but eos_fail_share is of these; rows with null instead are left out, and
+    the command says how many on stderr. Every share is null when n is 0, eos_fail_share also unless rows have
+    ``finish_reason`` ("stop" or "length").
 
     Raises:
         KeyError: a row has no ``text_key`` at all.
@@ -446,7 +446,7 @@ def degeneration_report(rows: Iterable[Mapping[str, Any]], text_key: str = "text
         "mean_words",
         "eos_fail_share",
     )
-    return {"n": n, "n_missing": len(found) - n, **{name: taken[name].value for name in names}}
+    return {"n": n, **{name: taken[name].value for name in names}}
 
 
 # --- fixed horizons ---------------------------------------------------------------------------------------------------
