@@ -14,9 +14,9 @@ import pytest
 from pydantic import ValidationError
 
 from cai.errors import ArtifactError, GateFailed, ParamsError
-from cai.quality import gate
+from cai.quality import expectations, gate
 from cai.quality.bounds import wilson
-from cai.quality.checks import Check
+from cai.quality.checks import Check, shape
 from cai.quality.validation import validate
 from tests.quality import healthy
 from tests.quality.faults import LOOP, edit, every
@@ -273,16 +273,59 @@ def test_thresholds_are_read_without_great_expectations_and_a_gate_imports_its_o
     assert done.stdout.strip() == "False ['dropped']"
 
 
-def test_a_gate_imports_great_expectations_without_what_it_never_asks_for() -> None:
-    code = (
-        "import gc, sys; import polars as pl; from cai.quality import expectations; from cai.quality.checks import zero;"
-        "from cai.quality.validation import validate; done = validate({'facts': pl.DataFrame({'n': [0.0]})}, [zero('n', 'n')]);"
-        "lazy = [name for name in expectations.UNUSED if type(sys.modules[name]).__name__ != '_LazyModule'];"
-        "import scipy.stats; print(done[0].passed, lazy, gc.isenabled(), any(isinstance(f, expectations._Lazily) for f in sys.meta_path), scipy.stats.norm.cdf(0))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+CHEAP = """
+import gc, json, sys
+import polars as pl
+PLAIN
+from cai.quality import expectations
+from cai.quality.checks import below, fact_within, never, n_rows, unique, within, zero
+from cai.quality.validation import validate
+rows = pl.DataFrame({"id": ["a", "b", "b"], "n": [1, 2, 3], "x": [0.5, 0.9, 0.1], "bad": [False, True, False]})
+frames = {"rows": rows, "facts": pl.DataFrame({"n": [2.0], "text": ["t"]})}
+checks = [
+    n_rows(1, 2, ""), unique(("id",)), unique(("id", "n")), never("bad", ""), never("absent", ""), within("n", 2, 9, ""),
+    below("x", 0.9, ""), zero("n", ""), fact_within("n", 1, None, ""), zero("text", ""),
+]
+found = [[o.passed, o.observed, o.bad, (o.error or "").split("Traceback")[0]] for o in validate(frames, checks)]
+loaded = [name for name in ("boto3", "altair", "great_expectations.datasource.fluent.spark_datasource")
+          if type(sys.modules.get(name)).__name__ == "module"]
+left = any(isinstance(finder, expectations._Cheaply) for finder in sys.meta_path)
+import scipy.stats
+print(json.dumps([found, loaded, gc.isenabled(), left, scipy.stats.norm.cdf(0)]))
+"""
+
+
+def _cheap(plain: str) -> Any:
+    code = CHEAP.replace("PLAIN", plain)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[0] == "True [] True False 0.5"
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_a_gate_imports_great_expectations_without_what_it_never_asks_for() -> None:
+    found, loaded, collects, left, half = _cheap("")
+    assert [outcome[0] for outcome in found] == [False, False, True, False, False, False, False, False, True, False]
+    assert 'column "absent"' in found[4][3] and found[9][3]
+    assert (loaded, collects, left, half) == ([], True, False, 0.5)
+
+
+@pytest.mark.slow
+def test_the_cheap_import_finds_what_the_plain_one_finds() -> None:
+    plain = _cheap("import great_expectations")
+    assert len(plain[1]) > 0
+    assert plain[0] == _cheap("")[0]
+
+
+def test_exactly_the_expectations_that_suites_use_are_imported() -> None:
+    used = {check.expectation for check in shape(healthy.TABLES["prompts"])}
+    for suite in gate.SUITES:
+        block = "training_sft" if suite == "training" else suite
+        used |= {check.expectation for check in gate.suite_of(suite).expectations(thresholds(block), {})}
+    assert used == set(expectations.ASKED)
+
+
+def test_an_expectation_that_was_not_imported_says_so() -> None:
+    gxe, _ = expectations.great_expectations()
+    with pytest.raises(NotImplementedError, match="ExpectColumnMeanToBeBetween is not loaded: add it to ASKED"):
+        gxe.ExpectColumnMeanToBeBetween(column="x", min_value=0)
