@@ -20,7 +20,7 @@ import polars as pl
 from cai.artifacts.table import Table
 
 Kind = Literal["invariant", "fitness", "record"]
-Severity = Literal["critical", "warning"]
+Severity = Literal["critical", "warning", "judge"]
 FrameName = Literal["header", "shape", "rows", "facts"]
 
 
@@ -42,7 +42,7 @@ class Check:
         kind: invariant, fitness or record.
         frame: what it is validated on.
         words: what it says, in one sentence.
-        severity: a warning is shown and never fails the gate.
+        severity: a warning is shown and never fails the gate; ``judge`` is what the judge's card says, see `judged`.
         share: the fact to show as observed, where the expectation is on a bound of it.
         flag: the column of the rows frame whose true rows are the ones to look at.
         worst_by: the column of the rows frame that tells which of them are worst, largest first.

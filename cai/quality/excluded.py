@@ -9,11 +9,11 @@ from pydantic import Field
 
 from cai.artifacts.preference import EXCLUDED as TABLE
 from cai.artifacts.preference import PREFERENCES, VERDICTS
-from cai.params import Share
+from cai.params import Section, Share
 from cai.quality.accounting import beside, ids, unsorted
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, Parent, n_rows, never, share_at_most, unique, zero
-from cai.quality.judged import JudgeQuality
+from cai.quality.judged import CARD as CARD
 
 PARENTS = (
     Parent(VERDICTS, ("prompt_id", "status")),
@@ -21,7 +21,7 @@ PARENTS = (
 )
 
 
-class Thresholds(JudgeQuality):
+class Thresholds(Section):
     """gates.excluded; no row at all is fine where every pair is trained on, which the accounting proves."""
 
     min_rows: int = Field(ge=0)
@@ -67,7 +67,7 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         share_at_most(
             "excluded",
             thresholds.max_excluded_share,
-            f"few pairs are excluded (the paper: 3 %){thresholds.told()}",
-            severity=thresholds.severity(),
+            "few pairs are excluded (the paper: 3 %)",
+            severity="judge",
         ),
     ]

@@ -49,7 +49,7 @@ class _Absent(ModuleType):
 
 
 class _Cheaply(MetaPathFinder, Loader):
-    """Leaves databases, clouds and unasked expectations out, and loads `UNUSED` when an attribute is first asked for."""
+    """Leaves databases, clouds and unasked expectations out, and loads `UNUSED` when an attribute is asked for."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name in OPTIONAL:

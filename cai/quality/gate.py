@@ -5,6 +5,7 @@ A suite is a module of this package, found by the artifact's name, so that a gat
     Thresholds     a Section: gates.<suite> of params.yaml
     TABLE          the artifact's declaration; a suite of a JSON summary has PATH instead
     PARENTS        tables it refers to
+    CARD           the judge's card, where how much a missed threshold weighs depends on it
     slim           (frame, parents) → flags and lengths, key columns, no text; row by row, as it is called on slices
     facts          (slim rows of the whole table, parents) → Facts
     expectations   (thresholds, sizes) → checks
@@ -29,6 +30,7 @@ from cai.errors import ArtifactError, GateFailed, ParamsError
 from cai.params import Section
 from cai.quality.bounds import WORST, Facts
 from cai.quality.checks import Check, Parent, shape
+from cai.quality.judged import settled
 from cai.quality.page import page, shown, word
 from cai.quality.validation import Outcome, number, validate
 
@@ -118,8 +120,10 @@ def artifact_path(artifact: str) -> str:
 
 
 def parent_paths(artifact: str) -> tuple[str, ...]:
-    """The other artifacts that this gate reads."""
-    return tuple(parent.table.path for parent in suite_of(artifact).PARENTS)
+    """The other files that this gate reads."""
+    suite = suite_of(artifact)
+    card = (suite.CARD,) if hasattr(suite, "CARD") else ()
+    return (*(parent.table.path for parent in suite.PARENTS), *card)
 
 
 def stamp_path(artifact: str) -> str:
@@ -172,6 +176,8 @@ def _checked(artifact: str, root: Path, thresholds: Section) -> tuple[int, list[
     table: Table = suite.TABLE.of(artifact.removeprefix(suite_name(artifact)).removeprefix("_"))
     sizes = {name: frame.height for name, frame in parents.items()}
     shape_checks, own_checks = shape(table), suite.expectations(thresholds, sizes)
+    if hasattr(suite, "CARD"):
+        own_checks = settled(own_checks, _summary(root / suite.CARD, suite.CARD))
     lazy, n_rows = _open(table, root)
     frames = {"header": lazy.head(0).collect(), "shape": _columns(table, lazy, n_rows)}
     facts = Facts()

@@ -1,30 +1,51 @@
-"""What the gates of judged tables share: balance between two sides, and thresholds that presuppose a valid judge."""
+"""What the gates of judged tables share: balance between two sides, and thresholds that presuppose a valid judge.
+
+Whether a judge is valid is measured, not declared: the gates of its tables read its card. Checks of severity ``judge``
+are critical where the card says that the judge can compare pairs, and warnings that say why where it does not.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from cai.params import Section
+from cai.errors import ArtifactError
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, Severity
 
+CARD = "metrics/judge_card.json"
+ROLE = "pairs"
 
-class JudgeQuality(Section):
-    """Whether thresholds on the judge's quality fail the gate, or only warn because the judge is not valid."""
 
-    judge_quality: Literal["enforce", "warn"]
+def settled(checks: Sequence[Check], card: Mapping[str, Any]) -> list[Check]:
+    """The checks with every ``judge`` among their severities replaced by what the card makes of it.
 
-    def severity(self) -> Severity:
-        """How much a missed threshold on the judge's quality weighs."""
-        return "critical" if self.judge_quality == "enforce" else "warning"
+    Raises:
+        ArtifactError: the card does not say whether the judge can compare pairs.
+    """
+    try:
+        role = card["detail"][0]["roles"][ROLE]
+        valid, reasons = bool(role["valid"]), [str(reason) for reason in role["reasons"]]
+    except (KeyError, IndexError, TypeError):
+        raise ArtifactError(
+            CARD,
+            "does not say whether the judge can compare pairs",
+            expected=f"detail[0].roles.{ROLE} with valid and reasons",
+            next_step='rerun "dvc repro judge_card"',
+        ) from None
+    told = f" (a warning: this judge is not valid: {'; '.join(reasons)})"
+    return [_settled(check, valid, told) for check in checks]
 
-    def told(self) -> str:
-        """What the sentence of such a check has to add."""
-        return (
-            ""
-            if self.judge_quality == "enforce"
-            else " (a warning: this judge is not valid, see metrics/judge_card.json)"
-        )
+
+def _settled(check: Check, valid: bool, told: str) -> Check:
+    if check.severity != "judge":
+        return check
+    return (
+        replace(check, severity="critical")
+        if valid
+        else replace(check, severity="warning", words=f"{check.words}{told}")
+    )
 
 
 def two_sided_facts(facts: Facts, name: str, k: int, n: int) -> None:

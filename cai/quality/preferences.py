@@ -10,11 +10,12 @@ from pydantic import Field
 from cai.artifacts.preference import EXCLUDED, VERDICTS
 from cai.artifacts.preference import PREFERENCES as TABLE
 from cai.artifacts.prompts import PROMPTS
-from cai.params import Share
+from cai.params import Section, Share
 from cai.quality.accounting import beside, ids, unlike, unsorted
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, Parent, fact_within, n_rows, never, share_at_most, unique, within, zero
-from cai.quality.judged import JudgeQuality, two_sided_checks, two_sided_facts
+from cai.quality.judged import CARD as CARD
+from cai.quality.judged import two_sided_checks, two_sided_facts
 from cai.quality.texts import blank, hashed, hashed_turns, n_chars
 
 PARENTS = (
@@ -35,7 +36,7 @@ PARENTS = (
 )
 
 
-class Thresholds(JudgeQuality):
+class Thresholds(Section):
     """gates.preferences"""
 
     min_train_rows: int = Field(ge=1)
@@ -155,8 +156,8 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         share_at_most(
             "length_only",
             thresholds.max_length_only_accuracy,
-            f"length alone does not tell which response was chosen{thresholds.told()}",
-            severity=thresholds.severity(),
+            "length alone does not tell which response was chosen",
+            severity="judge",
         ),
         share_at_most("same_chosen", thresholds.max_same_chosen_share, "no single response is chosen again and again"),
     ]

@@ -9,11 +9,12 @@ from pydantic import Field
 
 from cai.artifacts.preference import SAMPLES
 from cai.artifacts.preference import VERDICTS as TABLE
-from cai.params import Share
+from cai.params import Section, Share
 from cai.quality.accounting import beside, missing, unlike, unsorted
 from cai.quality.bounds import Facts
 from cai.quality.checks import Check, Parent, fact_within, n_rows, never, share_at_most, unique, zero
-from cai.quality.judged import JudgeQuality, two_sided_checks, two_sided_facts
+from cai.quality.judged import CARD as CARD
+from cai.quality.judged import two_sided_checks, two_sided_facts
 from cai.quality.principles import principle_checks, principle_facts
 from cai.quality.texts import hashed
 
@@ -21,7 +22,7 @@ PARENTS = (Parent(SAMPLES, ("prompt_id", "draw", hashed("response").alias("respo
 PROBABILITIES = ("p_first", "p_second", "p", "label_mass_first", "label_mass_second")
 
 
-class Thresholds(JudgeQuality):
+class Thresholds(Section):
     """gates.verdicts"""
 
     min_rows: int = Field(ge=1)
@@ -109,7 +110,6 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
 
 def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check]:
     """The checks of the verdicts."""
-    told, severity = thresholds.told(), thresholds.severity()
     return [
         n_rows(thresholds.min_rows, sizes.get("samples"), "there are rows, and no more than samples"),
         unique(TABLE.key),
@@ -127,23 +127,21 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         never("ok_without_preference", "a verdict that is ok prefers one response"),
         never("unexplained", "a verdict says why exactly when it is not ok"),
         share_at_most("error", thresholds.max_error_share, "few pairs could not be judged at all"),
-        share_at_most(
-            "unparsed", thresholds.max_unparsed_share, f"few replies name no option{told}", severity=severity
-        ),
-        share_at_most("refused", thresholds.max_refused_share, f"the judge seldom refuses{told}", severity=severity),
-        share_at_most("tie", thresholds.max_tie_share, f"the judge is seldom uncertain{told}", severity=severity),
-        share_at_most("flip", thresholds.max_flip_share, f"the orders seldom disagree{told}", severity=severity),
+        share_at_most("unparsed", thresholds.max_unparsed_share, "few replies name no option", severity="judge"),
+        share_at_most("refused", thresholds.max_refused_share, "the judge seldom refuses", severity="judge"),
+        share_at_most("tie", thresholds.max_tie_share, "the judge is seldom uncertain", severity="judge"),
+        share_at_most("flip", thresholds.max_flip_share, "the orders seldom disagree", severity="judge"),
         share_at_most(
             "low_label_mass",
             thresholds.max_low_label_mass_share,
-            f"the judge mostly names a label{told}",
-            severity=severity,
+            "the judge mostly names a label",
+            severity="judge",
         ),
         *two_sided_checks(
             "first_shown_wins",
             thresholds.max_position_bias,
-            f"the response shown first wins about half{told}",
-            severity,
+            "the response shown first wins about half",
+            "judge",
         ),
         *two_sided_checks(
             "a_wins", thresholds.max_draw_imbalance, "response_a wins about half: the draws are exchangeable"

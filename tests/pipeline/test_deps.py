@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from cai.quality import gate
 from cai.sources.source import Source
 from tests.pipeline.closure import closure
 
@@ -76,3 +77,11 @@ def test_stages_never_import_each_other() -> None:
         own = f"stages/{file.name}"
         others = {found for found in closure({Path(own)}, ROOT) if found.startswith("stages/")} - {own}
         assert others <= {"stages/__init__.py"}, own
+
+
+@pytest.mark.parametrize("artifact", STAGES["gate"]["foreach"])
+def test_a_gate_lists_the_files_that_it_reads_and_no_others(artifact: str) -> None:
+    item = STAGES["gate"]["foreach"][artifact]
+    assert (item["suite"], item["block"]) == (gate.suite_name(artifact), gate.block_name(artifact))
+    assert item["of"] == gate.artifact_path(artifact)
+    assert {item["of"], *item["and"]} == {gate.artifact_path(artifact), *gate.parent_paths(artifact)}

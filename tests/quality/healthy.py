@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
 from cai.artifacts.table import Table
 from cai.dialogue import Turn, prompt_id, structs
+from cai.scoring.judge_card import Card, Standing
 
 TABLES: dict[str, Table] = {
     "evaluation_prompts": EVALUATION_PROMPTS,
@@ -294,8 +296,18 @@ def _answer(name: str, turn: int, set_: str, category: str | None, said: str, n:
     }
 
 
+def judge_card(root: Path, *reasons: str) -> None:
+    """Write the card of a judge that is valid for pairs unless there are reasons why not."""
+    roles = {"pairs": Standing(not reasons, reasons, 0)}
+    card = Card("j1", {}, not reasons, reasons, roles).as_dict()
+    path = root / "metrics/judge_card.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"judge_valid": int(not reasons), "detail": [card]}), encoding="utf-8")
+
+
 def write(root: Path, made: Tables) -> None:
     """Write the artifacts as they are, faults and all: `Table.write` would refuse most of them."""
+    judge_card(root)
     for name, frame in made.items():
         path = root / TABLES[name].path
         path.parent.mkdir(parents=True, exist_ok=True)

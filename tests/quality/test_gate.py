@@ -214,14 +214,71 @@ def test_values_that_great_expectations_would_skip_fail() -> None:
         assert not outcome.passed and outcome.bad == (1,) and "1 of 2" in str(outcome.error)
 
 
-def test_a_warning_is_shown_and_does_not_fail(tmp_path: Path, made: healthy.Tables) -> None:
+def verdicts(root: Path, made: healthy.Tables, *reasons: str) -> gate.GateResult:
+    """The gate of verdicts whose judge mostly names no label, and whose card says that the judge is valid, or why not."""
     every("verdicts", label_mass_first=0.01)(made)
-    healthy.write(tmp_path, {name: made[name] for name in ("samples", "verdicts")})
-    result = gate.run_gate("verdicts", tmp_path, thresholds("verdicts", judge_quality="warn"), "enforce")
-    assert (result.n_failed, result.n_warnings) == (0, 1)
+    healthy.write(root, {name: made[name] for name in ("samples", "verdicts")})
+    healthy.judge_card(root, *reasons)
+    return gate.run_gate("verdicts", root, thresholds("verdicts"), "enforce")
+
+
+def test_judge_quality_fails_the_gate_where_the_card_calls_the_judge_valid(
+    tmp_path: Path, made: healthy.Tables
+) -> None:
+    with pytest.raises(GateFailed, match=r"the judge mostly names a label\n.*low_label_mass_share: observed 1; bound"):
+        verdicts(tmp_path, made)
+    assert not (tmp_path / "data/gates/verdicts.pass").exists()
+
+
+def test_judge_quality_is_a_warning_that_says_why_where_the_card_calls_the_judge_not_valid(
+    tmp_path: Path, made: healthy.Tables
+) -> None:
+    result = verdicts(tmp_path, made, "accuracy 0.48 on 60 pairs", "consistency 0.00")
+    assert result.passed and (result.n_failed, result.n_warnings) == (0, 1)
     entry = next(entry for entry in result.detail if entry["passed"] is False)
-    assert entry["column"] == "low_label_mass_share" and "this judge is not valid" in entry["words"]
-    with pytest.raises(GateFailed):
+    assert entry["column"] == "low_label_mass_share" and entry["severity"] == "warning"
+    assert entry["words"].endswith("this judge is not valid: accuracy 0.48 on 60 pairs; consistency 0.00)")
+    assert (tmp_path / "data/gates/verdicts.pass").exists()
+
+
+def test_an_invariant_of_verdicts_fails_whatever_the_card_says(tmp_path: Path, made: healthy.Tables) -> None:
+    edit("verdicts", 0, p=None)(made)
+    with pytest.raises(GateFailed, match="1 of 29 expectations failed"):
+        verdicts(tmp_path, made, "consistency 0.00")
+
+
+def test_the_card_weighs_the_same_checks_in_every_gate_of_a_judged_table() -> None:
+    weighed = {
+        suite: {check.column for check in gate.suite_of(suite).expectations(thresholds(suite), {}) if check.severity == "judge"}
+        for suite in ("verdicts", "preferences", "excluded")
+    }  # fmt: skip
+    assert weighed == {
+        "verdicts": {
+            "unparsed_share", "refused_share", "tie_share", "flip_share", "low_label_mass_share", "first_shown_wins_share"
+        },
+        "preferences": {"length_only_share"},
+        "excluded": {"excluded_share"},
+    }  # fmt: skip
+    for suite in weighed:
+        assert gate.parent_paths(suite)[-1] == "metrics/judge_card.json"
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        (None, "no such artifact"),
+        ("{", "not valid JSON"),
+        ('{"detail": [{"valid": true}]}', "does not say whether the judge can compare pairs.*dvc repro judge_card"),
+        ('{"detail": []}', "does not say whether the judge can compare pairs"),
+    ],
+)
+def test_a_missing_or_broken_card_is_told_as_such(
+    card: str | None, told: str, tmp_path: Path, made: healthy.Tables
+) -> None:
+    healthy.write(tmp_path, {name: made[name] for name in ("samples", "verdicts")})
+    path = tmp_path / "metrics/judge_card.json"
+    path.unlink() if card is None else path.write_text(card, encoding="utf-8")
+    with pytest.raises(ArtifactError, match=rf"judge_card\.json: {told}"):
         gate.run_gate("verdicts", tmp_path, thresholds("verdicts"), "enforce")
 
 

@@ -68,7 +68,6 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
     "edits": {"min_rows": 0, "max_steps": 50},
     "samples": {**GENERATED, **FLAWED, "max_identical_pair_share": 0.3},
     "verdicts": {
-        "judge_quality": "enforce",
         "min_rows": 8,
         "max_error_share": 0.1,
         "max_unparsed_share": 0.1,
@@ -81,7 +80,6 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
         **PRINCIPLES,
     },
     "preferences": {
-        "judge_quality": "enforce",
         "min_train_rows": 8,
         "min_test_rows": 1,
         "max_chars": 2000,
@@ -89,7 +87,7 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
         "max_length_only_accuracy": 0.7,
         "max_same_chosen_share": 0.25,
     },
-    "excluded": {"judge_quality": "enforce", "min_rows": 0, "max_excluded_share": 0.4},
+    "excluded": {"min_rows": 0, "max_excluded_share": 0.4},
     "answers": {**GENERATED, "min_heldout": 1},
     "training_sft": TRAINING,
 }
