@@ -19,8 +19,9 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -535,6 +536,25 @@ def tokenizer(path: Path) -> PreTrainedTokenizerBase:
     if loaded.chat_template is None:
         loaded.chat_template = PLAIN_TEMPLATE
     return cast("PreTrainedTokenizerBase", loaded)
+
+
+def decoder(path: Path) -> Callable[[Sequence[int]], str]:
+    """Token ids to text without control tokens and without tidied spaces; the tokenizer is read at the first call.
+
+    A plain tokenizer.json is read by ``tokenizers`` alone: transformers takes four CPU seconds to import.
+    """
+
+    @cache
+    def decode() -> Callable[[list[int]], str]:
+        if (path / "tokenizer.json").is_file():
+            from tokenizers import Tokenizer
+
+            plain = Tokenizer.from_file(str(path / "tokenizer.json"))
+            return lambda ids: str(plain.decode(ids, skip_special_tokens=True))
+        whole = tokenizer(path)
+        return lambda ids: str(whole.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    return lambda ids: decode()(list(ids))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Literal
 
 from cai.dialogue import Dialogue, Turn
 from cai.errors import ModelError
-from cai.llm.model import Choice, Model, Request, Sampling
+from cai.llm.model import Choice, Completion, Model, Request, Sampling
 from cai.prompting.rating import again
 from cai.scoring.degeneration import is_empty
 from cai.scoring.items import fixed_order
@@ -41,6 +41,21 @@ class Standing:
 
 
 TRUSTED = Standing(True)
+
+
+@dataclass
+class Unasked:
+    """A judge that is known by name only: where its card lets it answer nothing, nobody has to open it."""
+
+    name: str
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Nobody asks."""
+        raise ModelError(self.name, "a judge that was not opened is asked", got=f"{len(requests)} requests")
+
+    def choose(self, dialogues: Sequence[Dialogue], options: Sequence[str], prefix: str = "") -> list[Choice]:
+        """Nobody asks."""
+        raise ModelError(self.name, "a judge that was not opened is asked", got=f"{len(dialogues)} dialogues")
 
 
 @dataclass(frozen=True)

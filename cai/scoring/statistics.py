@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -156,6 +157,8 @@ def bootstrap_means(units: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> F
     if array.ndim not in (1, 2) or array.shape[0] == 0:
         raise ValueError(f"units of shape {array.shape}; expected (n,) or (n, m) with n > 0")
     n = array.shape[0]
+    if draws * n <= _CELLS:
+        return _resamples(n, draws, seed) @ array / n
     width = 1 if array.ndim == 1 else array.shape[1]
     rng = generator(seed)
     step = max(1, _CELLS // (n * width))
@@ -164,6 +167,14 @@ def bootstrap_means(units: ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> F
         picked = rng.integers(0, n, size=(min(step, draws - start), n))
         parts.append(array[picked].mean(axis=1))
     return np.concatenate(parts)
+
+
+@lru_cache(maxsize=4)
+def _resamples(n: int, draws: int, seed: int) -> Floats:
+    """How often each of n units stands in each resample, shape (draws, n): the same for every measure of n units."""
+    picked = generator(seed).integers(0, n, size=(draws, n))
+    picked += np.arange(draws)[:, None] * n
+    return np.bincount(picked.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
 
 
 def percentile_interval(draws: ArrayLike, level: float = LEVEL) -> tuple[float, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +236,20 @@ def test_a_tokenizer_without_a_template_gets_the_plain_one_that_ends_answers(tmp
 
 
 @pytest.mark.slow
+def test_the_decoder_gives_the_text_that_the_tokenizer_gives(smollm2: Path) -> None:
+    whole, decode = tokenizer(smollm2), weights.decoder(smollm2)
+    for text in ("I can't help , sorry !<|im_end|>", "Être 你好 👍🏽 😊", "  two  spaces\n\n- a list\n"):
+        ids = whole.encode(text, add_special_tokens=False)
+        for cut in (len(ids), len(ids) // 2):
+            expected = whole.decode(ids[:cut], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            assert decode(ids[:cut]) == expected
+    code = (
+        "from pathlib import Path; import sys; from cai.llm import weights; weights.decoder(Path(sys.argv[1]))([1, 9]);"
+    )
+    code += "sys.exit('transformers' in sys.modules or 'torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, str(smollm2)], check=True)
+
+
 def test_the_conversion_keeps_every_weight_bit_for_bit(smollm2: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM

@@ -82,6 +82,7 @@ def shrunk(params: Any, model: Path) -> Any:
     for name in ("instruct", "sft", "dpo"):
         params[name] |= {"max_length": 512, "precision": "fp32", "rank": 2}
     params["judge_card"]["human"]["n"] = 4
+    params["score"]["probe_questions"] = 2  # the judge's path through score, with a model that costs nothing
     for name in ("mtbench", "harmbench"):
         params["benchmarks"][name]["n"] = 8
     # What two random layers write is noise: the gates record it and let it pass.

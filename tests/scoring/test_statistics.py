@@ -185,3 +185,10 @@ def test_rogan_gladen_corrects_the_published_example_and_stays_within_bounds() -
     assert s.rogan_gladen(1, 100, true_positive=9, n_positive=10, true_negative=8, n_negative=10).value == 0.0
     assert s.rogan_gladen(5, 9, true_positive=5, n_positive=10, true_negative=5, n_negative=10).value is None
     assert s.rogan_gladen(5, 9, true_positive=0, n_positive=0, true_negative=5, n_negative=10).value is None
+
+
+def test_the_interval_does_not_depend_on_whether_resamples_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = np.array([0.0, 1.0, 4.0, 2.5, 0.25, 7.0])
+    kept = s.bootstrap_means(units, draws=500, seed=3)
+    monkeypatch.setattr(s, "_CELLS", 600)
+    assert s.bootstrap_means(units, draws=500, seed=3) == pytest.approx(kept)
