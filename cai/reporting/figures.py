@@ -24,8 +24,18 @@ MARKED = 60
 Row = Mapping[str, Any]
 
 
-def curve(frame: Sequence[Row], measure: str, heading: str, colour: str, *, name: str, title: str) -> str:
-    """One measure over training steps, as SVG; a thin line as logged, a firm one smoothed.
+def curve(
+    frame: Sequence[Row],
+    measure: str,
+    heading: str,
+    colour: str,
+    *,
+    name: str,
+    title: str,
+    held_out: Sequence[Row] = (),
+    limit: float | None = None,
+) -> str:
+    """One measure over training steps, as SVG; a thin line as logged, a firm one smoothed, a dashed one held out.
 
     Args:
         frame: one mapping a step: ``step`` and the measure; None where a step did not log one.
@@ -34,6 +44,8 @@ def curve(frame: Sequence[Row], measure: str, heading: str, colour: str, *, name
         colour: one that report.css repaints.
         name: prefix of every id inside the drawing, so that several can stand on one page.
         title: what the figure shows, for who cannot see it.
+        held_out: the same measure on rows that are not trained on, where it was taken.
+        limit: a level that ends the run, as a dotted line.
     """
     import altair as alt
 
@@ -53,6 +65,21 @@ def curve(frame: Sequence[Row], measure: str, heading: str, colour: str, *, name
     ]
     if len(values) <= MARKED:
         layers.append(raw.mark_point(color=colour, filled=True, size=16, opacity=0.75))
+    seen = [
+        {"step": row["step"], "value": row[measure], "smooth": row[measure]}
+        for row in held_out
+        if row.get(measure) is not None
+    ]
+    if seen:
+        apart = alt.Chart(alt.Data(values=seen)).encode(
+            x=alt.X("step:Q", title="step", axis=alt.Axis(tickCount=4, tickMinStep=1)),
+            y=alt.Y("value:Q", title=None, scale=scale, axis=axis),
+        )
+        layers.append(apart.mark_line(color=colour, strokeWidth=1.6, strokeDash=[5, 3]))
+        layers.append(apart.mark_point(color=colour, filled=False, size=44, strokeWidth=1.6))
+    if limit is not None:
+        level = alt.Chart(alt.Data(values=[{"value": limit}])).encode(y=alt.Y("value:Q", title=None, scale=scale))
+        layers.append(level.mark_rule(color=SOFT, strokeDash=[2, 3]))
     chart = alt.layer(*layers).properties(
         width=216, height=130, title=alt.TitleParams(heading, anchor="start", fontSize=12, offset=8)
     )

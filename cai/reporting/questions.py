@@ -192,10 +192,11 @@ def verdict(
     if change.p_value is not None:
         sentences.append(f"{change.test}: p {change.p_value:.3g}")
     seen = one.get("detectable")
-    if seen is not None:
-        sentences.append(
-            f"so many pairs would show a change of {points(abs(seen), unit).lstrip('+')} or more (80 % power)"
-        )
+    sentences.append(
+        "with so few pairs no change of this kind could be shown (80 % power)"
+        if seen is None
+        else f"so many pairs would show a change of {points(abs(seen), unit).lstrip('+')} or more (80 % power)"
+    )
     settled = interval and (interval[0] > 0 or interval[1] < 0) and (change.p_value is None or change.p_value < 0.05)
     if not settled:
         return "Cannot be told from so few prompts" if value else "No change seen", "open", tuple(sentences)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,18 @@ def build(root: Path) -> str:
                 (model, _curves(inputs, model, (("loss", f"{model}: loss", figures.COLOURS[model]),)))
                 for model in ("instruct", "sft")
             ],
+            guards=_guards(inputs),
             training=_training(inputs),
             collapse_figures=_collapse_figures(scored, kinds),
             kinds=kinds,
-            degeneration=_degeneration(scored, kinds),
-            horizons=_horizons(scored),
-            by_set=_sets_degeneration(scored),
+            degeneration=(taught := _degeneration(scored, kinds)),
+            horizons=(cut := _horizons(scored)),
+            by_set=(apart := _sets_degeneration(scored)),
+            could_show={
+                "degeneration": could_show(cell for row in taught for cell in row["cells"][len(kinds) :]),
+                "horizons": could_show(cell for row in cut for cell in row["cells"]),
+                "by_set": could_show(cell for row in apart for cell in row["cells"]),
+            },
             cross=_cross_tables(scored),
             cleaning=cleaning(inputs),
             variant=laid_open(inputs.json("metrics/clean.json", "clean") or {}).get("variant"),
@@ -163,6 +169,7 @@ def _environment() -> Any:
         keep_trailing_newline=True,
     )
     environment.filters |= {"shown": shown, "plain": plain, "points": points, "number": number, "words": _words}
+    environment.filters["groupby_words"] = _by_words
     return environment
 
 
@@ -176,6 +183,14 @@ def _resource(name: str) -> Any:
 def _csp_hash(script: str) -> str:
     """The one script that a browser may run on the page: a second line behind escaping."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
+def _by_words(models: Iterable[str], marks: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    """(words, the models that they are said of), in the order of the models."""
+    found: dict[str, list[str]] = {}
+    for model in models:
+        found.setdefault(marks[model], []).append(model)
+    return list(found.items())
 
 
 def _words(name: str) -> str:
@@ -326,6 +341,28 @@ def _collapse_figures(scored: Mapping[str, Evaluation], kinds: Sequence[TextKind
     return found
 
 
+def could_show(cells: Iterable[Mapping[str, Any] | None]) -> str:
+    """What a table's shares could show at all, between two models on the same prompts, by n.
+
+    >>> cells = [{"value": 0.1, "n": 32, "unit": "share"}, {"value": 0.2, "n": 6, "unit": "share"}]
+    >>> could_show(cells).rpartition(": ")[2]
+    'n 6 none; n 32 26.1 points.'
+    """
+    from cai.scoring.statistics import detectable_paired
+
+    sizes = sorted({c["n"] for c in cells if c and c.get("value") is not None and c.get("unit") == "share"})
+    if not sizes:
+        return ""
+    told = []
+    for n in sizes if len(sizes) < 6 else (sizes[0], sizes[-1]):
+        least = detectable_paired(n, 0.30)
+        told.append(f"n {n:,} {'none' if least is None else points(least).lstrip('+')}")
+    return (
+        "Smallest change between two models that could be seen (same prompts, 80 % power, 30 % of answers differing): "
+        f"{'; '.join(told)}."
+    )
+
+
 def _ends(measure: Mapping[str, Any] | None) -> dict[str, float]:
     if measure is None or measure.get("value") is None or not measure.get("interval"):
         return {}
@@ -337,24 +374,59 @@ def _ends(measure: Mapping[str, Any] | None) -> dict[str, float]:
 
 
 def _curves(inputs: Inputs, model: str, panels: Sequence[tuple[str, str, str]]) -> list[tuple[str, str]]:
-    """(measure, SVG) of every panel that was logged."""
+    """(measure, SVG) of every panel that was logged, with the held-out curve where there is one."""
     frame = curve_frame(inputs, model)
     if frame is None:
         return []
     rows = frame.to_dicts()
+    apart = curve_frame(inputs, model, "eval")
+    held_out = [] if apart is None else apart.to_dicts()
     found = []
     for measure, heading, colour in panels:
-        values = [row[measure] for row in rows if row.get(measure) is not None]
-        if not values:
+        told = [
+            f"{where} from {values[0]:.4g} to {values[-1]:.4g} over {len(values)} points"
+            for where, logged in (("in training", rows), ("held out", held_out))
+            if (values := [row[measure] for row in logged if row.get(measure) is not None])
+        ]
+        if not any(row.get(measure) is not None for row in rows):
             continue
-        told = f"{model}, {heading}: from {values[0]:.4g} to {values[-1]:.4g} over {len(values)} steps"
-        found.append((measure, figures.curve(rows, measure, heading, colour, name=f"{model}-{measure}", title=told)))
+        name, title = f"{model}-{measure}", f"{model}, {heading}: {'; '.join(told)}"
+        svg = figures.curve(rows, measure, heading, colour, name=name, title=title, held_out=held_out)
+        found.append((measure, svg))
     return found
 
 
-def curve_frame(inputs: Inputs, model: str) -> pl.DataFrame | None:
-    """The training curve of one model as numbers, a row a step, or None where there is none."""
-    frame = inputs.csv(f"metrics/curves/{model}/train.csv", model)
+def _guards(inputs: Inputs) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(model, panels) of every collapse guard that looked: shares of its own few held-out answers, by step."""
+    found = []
+    for model in MODELS[1:]:
+        frame = curve_frame(inputs, model, "guard")
+        if frame is None:
+            continue
+        rows = frame.to_dicts()
+        panels = []
+        for measure in (name for name in frame.columns if name != "step"):
+            values = [row[measure] for row in rows if row.get(measure) is not None]
+            if not values:
+                continue
+            heading, name = f"{model}: {_words(measure)}", f"{model}-guard-{measure}"
+            title = f"{heading}: from {values[0]:.4g} to {values[-1]:.4g} over {len(values)} looks"
+            svg = figures.curve([], measure, heading, figures.COLOURS[model], name=name, title=title, held_out=rows)
+            panels.append((measure, svg))
+        found.append((model, panels))
+    return found
+
+
+def curve_frame(inputs: Inputs, model: str, split: str = "train") -> pl.DataFrame | None:
+    """One curve of one model as numbers, a row a step, or None where there is none.
+
+    ``split``: train, eval (rows that are not trained on) or guard. Only a missing train curve is a fact to report:
+    the others are taken where params.yaml asks for them.
+    """
+    path = f"metrics/curves/{model}/{split}.csv"
+    if split != "train" and not (inputs.root / path).is_file():
+        return None
+    frame = inputs.csv(path, model)
     if frame is None:
         return None
     return frame.with_columns(pl.all().cast(pl.Float64, strict=False)).with_columns(pl.col("step").cast(pl.Int64))

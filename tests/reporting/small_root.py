@@ -368,6 +368,16 @@ def _training(root: Path, rng: random.Random) -> None:
                 }
             rows.append(row)
         write(root, f"metrics/curves/{model}/train.csv", pl.DataFrame(rows, infer_schema_length=None).write_csv())
+        held_out = [{"step": step, "loss": 2.5 - step / 24, "reward_accuracy": None} for step in (0, steps // 2, steps)]
+        if model == "dpo":
+            held_out = [{**row, "reward_accuracy": 0.5 + row["step"] / 90} for row in held_out]
+        write(root, f"metrics/curves/{model}/eval.csv", pl.DataFrame(held_out).write_csv())
+        if model == "sft":
+            looks = [
+                {"step": step, "degenerate_share": 0.1 + step / 200, "no_stop_share": 0.6 - step / 60}
+                for step in (0, 8, 16, 24)
+            ]
+            write(root, f"metrics/curves/{model}/guard.csv", pl.DataFrame(looks).write_csv())
         summary = {
             "n_rows": 48 if model == "dpo" else 64,
             "n_steps": steps,

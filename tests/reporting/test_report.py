@@ -150,9 +150,11 @@ def test_the_banner_says_what_a_small_run_cannot_show(root, page, tmp_path):
 
 def test_figures_are_drawn_with_a_name_and_page_colours(page):
     section = page[page.index('<section id="training"') : page.index('<section id="degeneration"')]
-    assert section.count("<svg") == 7
-    assert section.count('role="img" aria-labelledby=') == 7
-    assert "dpo, loss: from" in section
+    assert section.count("<svg") == 9
+    assert section.count('role="img" aria-labelledby=') == 9
+    assert "dpo, loss: in training from" in section
+    assert "held out from 2.5 to 1.75 over 3 points" in section
+    assert "sft: degenerate share: from 0.1 to 0.22 over 4 looks" in section
     style = page[page.index("<style>") : page.index("</style>")]
     for colour in set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', section)):
         assert f'"{colour}"' in style, colour
