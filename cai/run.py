@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import importlib
 import inspect
 import json
@@ -57,6 +58,11 @@ class Budget(Section):
     usd: float | None = Field(ge=0)
 
 
+def work_folder(root: Path) -> Path:
+    """``.work`` of the main repository, which DVC_ROOT names also inside `dvc exp run --temp`: experiments share it."""
+    return Path(os.environ.get("DVC_ROOT", str(root))).resolve() / ".work"
+
+
 class Run:
     """Where a stage runs and with what: handed to every stage's main."""
 
@@ -64,8 +70,7 @@ class Run:
         self, stage: str, item: str | None, root: Path, servers: Servers, budget_usd: float | None = None
     ) -> None:
         self.stage, self.item, self.root, self.servers, self.budget_usd = stage, item, root, servers, budget_usd
-        # DVC_ROOT is the main repository also inside `dvc exp run --temp`, so experiments share finished work.
-        self.work = Path(os.environ.get("DVC_ROOT", str(root))).resolve() / ".work"
+        self.work = work_folder(root)
         self.models: list[str] = []
         self._opened: list[Model] = []
 
@@ -142,16 +147,37 @@ def sections() -> dict[str, Any]:
     return found
 
 
-def load(kind: type[P], root: Path) -> tuple[P, Servers, Budget]:
+def load(kind: type[P], root: Path, work: Path) -> tuple[P, Servers, Budget]:
     """The sections a stage reads, after the whole of params.yaml was checked.
+
+    A check needs the declarations of all stages, a second of imports. One that found nothing wrong is therefore
+    remembered under ``work/checked``, by the content of the file and of all code.
 
     Raises:
         ParamsError: with every violation in the file, not only this stage's.
     """
     content = read_yaml(root / "params.yaml")
-    check(content, sections(), "params.yaml")
+    seen = work / "checked" / _digest(root / "params.yaml", *sorted(_code()))
+    if not seen.is_file():
+        check(content, sections(), "params.yaml")
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        seen.touch()
     chosen = kind.model_validate({key: content[key] for key in kind.model_fields})
     return chosen, Servers.model_validate(content["servers"]), Budget.model_validate(content["budget"])
+
+
+def _code() -> Iterator[Path]:
+    for name in ("cai", "stages"):
+        for folder in importlib.import_module(name).__path__:
+            yield from Path(folder).rglob("*.py")
+
+
+def _digest(*files: Path) -> str:
+    """A name for the content of files, the libraries' releases aside: those change no declaration of ours."""
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()[:32]
 
 
 def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
@@ -179,7 +205,7 @@ def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
 def _run(main: Callable[..., None], stage: str, item: str | None) -> None:
     root = Path.cwd()
     kind = inspect.get_annotations(main, eval_str=True)["params"]
-    chosen, servers, budget = load(kind, root)
+    chosen, servers, budget = load(kind, root, work_folder(root))
     context = Run(stage, item, root, servers, budget.usd)
     name = stage if item is None else f"{stage}@{item}"
     started, cpu = time.monotonic(), time.process_time()

@@ -61,6 +61,13 @@ def test_all_violations_of_params_yaml_are_told_at_once(project: Path) -> None:
     assert not (project / "data/raw").exists()
 
 
+def test_a_file_found_right_once_is_checked_again_when_it_changes(project: Path) -> None:
+    assert stage(project, "fetch").returncode == 0
+    assert len(list((project / ".work/checked").iterdir())) == 1
+    with_params(project, lambda params: params["pair"].update(labels="softly"))
+    refused(stage(project, "fetch"), "pair.labels")
+
+
 def test_params_yaml_that_is_no_yaml_is_told(project: Path) -> None:
     (project / "params.yaml").write_text("fetch: [", encoding="utf-8")
     refused(stage(project, "fetch"), "params.yaml", "not valid YAML")
