@@ -15,7 +15,6 @@ On an accelerator none of them is applied: TRL's own kernels do the same there.
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 import types
 from typing import Any
@@ -23,6 +22,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from cai.training.packed import ARCHITECTURES, PackedStates
 
 POSITIONS_AT_ONCE = 256
 """Positions projected together: 256 x 49,152 fp32 logits are 48 MiB."""
@@ -42,11 +43,6 @@ def keep_freed_memory() -> bool:
     mmap_max, trim_threshold, top_pad = -4, -1, -2
     settings = ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 1 << 28))
     return all(mallopt(name, value) == 1 for name, value in settings)
-
-
-def calm_threads() -> None:
-    """Let idle OpenMP threads sleep instead of spin. Has an effect only before torch is first imported."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _CompletionLogProbs(torch.autograd.Function):
@@ -123,20 +119,29 @@ def project_completions(model: Any) -> None:
     if head.bias is not None or head.weight.requires_grad:
         return
     trl_forward = model.forward
+    mean_vector = head.weight.detach().float().mean(0)
+    packed_states = None
+    if config.model_type in ARCHITECTURES and not getattr(config, "attention_dropout", 0):
+        packed_states = PackedStates(model.base_model)
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Tensor | None = None, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
             return trl_forward(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
         kwargs["use_cache"] = False
         kwargs.pop("num_items_in_batch", None)
-        hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]
         targets = labels[:, 1:]
         mask = targets != -100
+        if packed_states is not None and not args and kwargs.keys() <= {"input_ids", "attention_mask", "use_cache"}:
+            states, places = packed_states(kwargs["input_ids"], kwargs.get("attention_mask"))
+            hidden = states[places[:, :-1][mask]]
+        else:
+            hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1][mask]
         weight = self.get_output_embeddings().weight
-        found = completion_log_probs(hidden[mask].to(weight.dtype), weight, targets[mask])
+        found = completion_log_probs(hidden.to(weight.dtype), weight, targets[mask])
         log_probs, entropy, is_top1 = (x.new_zeros(mask.shape).masked_scatter(mask, x) for x in found)
         # The mean logit of a position is its hidden state times the mean output vector: no projection is needed.
-        mean_logits = (hidden.detach().float() @ weight.detach().float().mean(0)).masked_fill(~mask, 0)
+        mean_logits = hidden.detach().float() @ mean_vector
+        mean_logits = mean_logits.new_zeros(mask.shape).masked_scatter(mask, mean_logits)
         loss = -log_probs.sum() / mask.sum().clamp(min=1)
         return FusedCausalLMOutput(
             loss=loss, log_probs=log_probs, entropy=entropy, mean_logits=mean_logits, is_top1=is_top1, label_mask=mask

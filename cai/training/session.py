@@ -14,22 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
+from cai.errors import ArtifactError, CaiError, ModelError
+from cai.llm.cache import new_folder
+from cai.llm.weights import adapter_sha256, without_progress_bars
+from cai.llm.weights import tokenizer as open_tokenizer
+from cai.llm.wheel import file_sha256
 from cai.training import cpu
-
-cpu.calm_threads()
-
-import torch  # noqa: E402 - after calm_threads, which libgomp reads once
-from safetensors.torch import save_file  # noqa: E402
-
-from cai.errors import ArtifactError, CaiError, ModelError  # noqa: E402
-from cai.llm.cache import new_folder  # noqa: E402
-from cai.llm.weights import adapter_sha256, without_progress_bars  # noqa: E402
-from cai.llm.weights import tokenizer as open_tokenizer  # noqa: E402
-from cai.llm.wheel import file_sha256  # noqa: E402
-from cai.training.callbacks import CollapseGuard, ShowProgress, Watch, WriteCurves, curve, write_csv  # noqa: E402
-from cai.training.checkpoints import last_checkpoint, trained_parameters  # noqa: E402
-from cai.training.labels import Dropped  # noqa: E402
-from cai.training.tuning import TrainingSummary, Tuning  # noqa: E402
+from cai.training.callbacks import CollapseGuard, ShowProgress, Watch, WriteCurves, curve, write_csv
+from cai.training.checkpoints import last_checkpoint, trained_parameters
+from cai.training.labels import Dropped
+from cai.training.tuning import TrainingSummary, Tuning
 
 log = logging.getLogger("cai")
 

@@ -65,13 +65,16 @@ def test_the_short_output_head_gives_the_values_and_gradients_of_plain_log_softm
     assert torch.equal(top, plain.argmax(-1) == targets)
 
 
-def model_with_adapter(tiny: Path, dtype: Any) -> Any:
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def model_with_adapter(tiny: Path, dtype: Any, layers: list[int] | None = None) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=dtype, attn_implementation="eager")
-    adapter = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapter = LoraConfig(r=4, lora_alpha=8, target_modules=LINEAR, layers_to_transform=layers, task_type="CAUSAL_LM")
     model = get_peft_model(model, adapter)
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
@@ -80,15 +83,19 @@ def model_with_adapter(tiny: Path, dtype: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 6e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "layers"),
+    [(torch.float32, 1e-5, None), (torch.float32, 1e-5, [1]), (torch.bfloat16, 6e-2, None)],
+)
 def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
-    tiny: Path, dtype: Any, tolerance: float
+    tiny: Path, dtype: Any, tolerance: float, layers: list[int] | None
 ) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
     from cai.training.cpu import fuse_adapters, project_completions
 
     ids = torch.randint(10, 49000, (3, 20), generator=torch.Generator().manual_seed(2))
+    ids[1, :11], ids[2, :9] = ids[0, :11], ids[1, :9]  # what rows begin with is computed once
     mask = torch.ones_like(ids)
     mask[1, 15:] = 0
     labels = ids.clone()
@@ -96,10 +103,10 @@ def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
     labels[mask == 0] = -100
     found = []
     for hastened in (False, True):
-        model = model_with_adapter(tiny, dtype)
+        model = model_with_adapter(tiny, dtype, layers)
         add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
         if hastened:
-            assert fuse_adapters(model) == 14
+            assert fuse_adapters(model) == (7 if layers else 14)
             project_completions(model.get_base_model())
         outputs = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
         outputs.loss.backward()
@@ -117,6 +124,20 @@ def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
     for name, gradient in their_gradients.items():
         distance = (our_gradients[name] - gradient).norm() / gradient.norm()
         assert distance <= tolerance, name
+
+
+def test_a_batch_is_packed_without_padding_and_what_rows_share_stands_once() -> None:
+    from cai.training.packed import pack
+
+    ids = torch.tensor([[7, 8, 1, 2, 0], [7, 8, 3, 0, 0], [7, 8, 1, 2, 0], [9, 8, 1, 2, 4], [7, 8, 1, 5, 6]])
+    mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1] * 5, [1] * 5])
+    packed = pack(ids, mask)
+    assert packed.ids.tolist() == [[7, 8, 1, 2, 3, 9, 8, 1, 2, 4, 5, 6]]
+    assert packed.positions.tolist() == [[0, 1, 2, 3, 2, 0, 1, 2, 3, 4, 3, 4]]
+    assert torch.equal(packed.ids[0][packed.places][mask.bool()], ids[mask.bool()])
+    assert [end - start for start, end in packed.own] == [4, 1, 0, 5, 2]
+    with pytest.raises(ValueError, match="padded on the right"):
+        pack(ids, mask.flip(1))
 
 
 def test_progress_off_a_terminal_is_one_line_in_thirty_seconds_with_loss_and_time_left() -> None:
