@@ -20,6 +20,7 @@ from cai.errors import ModelError, ParamsError
 from cai.llm import hf
 from cai.llm.hf import HFModel, open_model, row_noise
 from cai.llm.model import Completion, Request, Sampling
+from cai.params import native_precision
 from tests.llm.conftest import silent
 
 QUESTIONS = [
@@ -129,7 +130,7 @@ def test_a_broken_part_is_computed_again(root: Path, tmp_path: Path) -> None:
 def test_a_killed_run_goes_on_and_ends_with_the_same_parts(root: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.llm import test_hf as t; "
-        "t._open(Path(sys.argv[1]), Path(sys.argv[2]), 2, 'bf16').generate(t._requests(n=6))"
+        f"t._open(Path(sys.argv[1]), Path(sys.argv[2]), 2, {native_precision()!r}).generate(t._requests(n=6))"
     )
     project = Path(hf.__file__).parents[2]
     killed, straight = tmp_path / "killed", tmp_path / "straight"
@@ -141,8 +142,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_parts(root: Path, tmp_path:
     process.wait()
     n_before = len(list(killed.glob("parts/[0-9a-f]*.json")))
     assert 1 <= n_before < 3, "the run was to be killed in the middle"
-    resumed = _open(root, killed, 2, "bf16").generate(_requests(n=6))
-    assert resumed == _open(root, straight, 2, "bf16").generate(_requests(n=6))
+    resumed = _open(root, killed, 2, native_precision()).generate(_requests(n=6))
+    assert resumed == _open(root, straight, 2, native_precision()).generate(_requests(n=6))
     parts = {path.name: path.read_bytes() for path in straight.glob("parts/[0-9a-f]*.json")}
     assert {path.name: path.read_bytes() for path in killed.glob("parts/[0-9a-f]*.json")} == parts
     assert len(parts) == 3

@@ -250,6 +250,31 @@ def test_the_decoder_gives_the_text_that_the_tokenizer_gives(smollm2: Path) -> N
     subprocess.run([sys.executable, "-c", code, str(smollm2)], check=True)
 
 
+def test_converted_weights_are_what_the_gguf_says(smollm2: Path) -> None:
+    import gguf
+    import numpy as np
+    from safetensors import safe_open
+
+    names = {
+        "token_embd.weight": "model.embed_tokens.weight",
+        "blk.0.ffn_down.weight": "model.layers.0.mlp.down_proj.weight",
+        "blk.29.attn_v.weight": "model.layers.29.self_attn.v_proj.weight",
+        "output_norm.weight": "model.norm.weight",
+    }
+    file = smollm2.parents[1] / "wheels" / SMOLLM2["sha256"] / SMOLLM2["member"]
+    packed = {
+        one.name: gguf.dequantize(one.data, one.tensor_type)
+        for one in gguf.GGUFReader(file).tensors
+        if one.name in names
+    }
+    (stored,) = smollm2.glob("*.safetensors")
+    with safe_open(stored, "numpy") as tensors:
+        for theirs, ours in names.items():
+            tensor = tensors.get_tensor(ours)
+            assert np.array_equal(packed[theirs].reshape(tensor.shape), tensor), ours
+
+
+@pytest.mark.slow
 def test_the_conversion_keeps_every_weight_bit_for_bit(smollm2: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
