@@ -56,24 +56,24 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class ComparisonDemonstration:
-    """A worked comparison. ``principle`` None: the drawn one is used."""
+    """A worked comparison. ``principle`` None: the drawn one is used. ``reasoning`` leads to the verdict, aloud."""
 
     prompt: str
     response_a: str
     response_b: str
     better: Literal["A", "B"]
     principle: str | None = None
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True)
 class Constitution:
-    """Everything read from one source; ``reasoned`` are chain-of-thought demonstrations with ``{}`` for a principle."""
+    """Everything read from one source."""
 
     critique_revision: tuple[Principle, ...]
     comparison: tuple[Comparison, ...]
     demonstrations: tuple[Demonstration, ...] = ()
     comparison_demonstrations: tuple[ComparisonDemonstration, ...] = ()
-    reasoned: tuple[str, ...] = ()
 
 
 class _Named(Protocol):
@@ -94,15 +94,24 @@ def draw(principles: Sequence[N], seed: int, *key: str) -> N:
     Raises:
         ArtifactError: there is nothing to draw from.
     """
-    if not principles:
+    return draw_several(principles, 1, seed, *key)[0]
+
+
+def draw_several(principles: Sequence[N], n: int, seed: int, *key: str) -> list[N]:
+    """n different principles for a key, the one that ``draw`` gives first.
+
+    Raises:
+        ArtifactError: there are fewer.
+    """
+    if len(principles) < n:
         raise ArtifactError(
             "constitution",
-            "no principle of this kind",
-            got=f"none for {key[0] if key else 'this draw'}",
-            expected="at least one",
+            "no principle of this kind" if not principles else "too few principles of this kind",
+            got=f"{len(principles) or 'none'} for {key[0] if key else 'this draw'}",
+            expected="at least one" if n == 1 else f"at least {n}",
             next_step='add a "comparison" list to the file, or choose another constitution.source',
         )
-    return max(principles, key=lambda principle: (_hash(seed, *key, principle.id), principle.id))
+    return sorted(principles, key=lambda one: (_hash(seed, *key, one.id), one.id), reverse=True)[:n]
 
 
 def read(source: str, path: Path) -> Constitution:
@@ -145,6 +154,7 @@ def _ours(path: Path) -> Constitution:
                 _text(item, "response_b", f"{place}[{i}]"),
                 "A" if better == "A" else "B",
                 _text(item, "principle", f"{place}[{i}]"),
+                _text(item, "reasoning", f"{place}[{i}]") if "reasoning" in item else None,
             )
         )
     place = f"{path}: demonstrations.critique_revision"
@@ -208,8 +218,8 @@ def _anthropic(folder: Path) -> Constitution:
         tuple(principles),
         tuple(comparison),
         _anthropic_chains(folder / "CritiqueRevisionFewShotPrompts.json"),
-        _anthropic_comparisons(folder / "RLMadisonFewShotPrompts.json"),
-        _anthropic_reasoned(folder / "RLMadisonPrecogFewShotPrompts.json"),
+        _anthropic_comparisons(folder / "RLMadisonFewShotPrompts.json")
+        + _anthropic_reasoned(folder / "RLMadisonPrecogFewShotPrompts.json"),
     )
 
 
@@ -266,16 +276,36 @@ def _anthropic_comparisons(place: Path) -> tuple[ComparisonDemonstration, ...]:
     return tuple(found)
 
 
-def _anthropic_reasoned(place: Path) -> tuple[str, ...]:
+_REASONED = re.compile(
+    r"\s*Human:[^\n]*\n\n(.*)\n\n\{\}\n \(A\) \[\[\[(.*)\]\]\]\n \(B\) \[\[\[(.*)\]\]\]"
+    r"\n\nAssistant: *(.*)\n\nHuman:\s*So the answer is: \(([AB])\)\s*",
+    re.DOTALL,
+)
+
+
+def _anthropic_reasoned(place: Path) -> tuple[ComparisonDemonstration, ...]:
+    """The chain-of-thought demonstrations, whose principle is the drawn one."""
     if not place.exists():
         return ()
-    texts = []
+    found = []
     for i, item in enumerate(_list(_json(place), str(place))):
-        text = _text(_object(item, f"{place}[{i}]"), "prompt", f"{place}[{i}]").strip()
-        if "{}" not in text:
-            raise ArtifactError(f"{place}[{i}].prompt", "no {} for the principle")
-        texts.append(text.replace("[[[", "").replace("]]]", ""))
-    return tuple(texts)
+        match = _REASONED.fullmatch(_text(_object(item, f"{place}[{i}]"), "prompt", f"{place}[{i}]"))
+        if match is None:
+            raise ArtifactError(f"{place}[{i}].prompt", "not a reasoned comparison with {} for the principle")
+        conversation, first, second, reasoning, better = match.groups()
+        prompt = re.sub(r"^H: *", "Human: ", re.sub(r"^A: *", "Assistant: ", conversation, flags=re.M), flags=re.M)
+        if prompt.count("Human: ") == 1:
+            prompt = prompt.removeprefix("Human: ")
+        found.append(
+            ComparisonDemonstration(
+                prompt.strip(),
+                first.strip(),
+                second.strip(),
+                "A" if better == "A" else "B",
+                reasoning=reasoning.strip(),
+            )
+        )
+    return tuple(found)
 
 
 def _unwrapped(text: str, before: str, after: str, place: str) -> str:

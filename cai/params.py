@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from cai.errors import ParamsError
 from cai.llm.model import Sampling
@@ -82,6 +82,23 @@ class Judges(Generates):
 
     replies: Literal["logprobs", "text"]
     orders: Literal[1, 2]
+    principles: int = Field(ge=1)
+    demonstrations: int = Field(ge=0)
+    reasoning_tokens: int = Field(ge=0)
+    clamp: list[float] = Field(min_length=2, max_length=2)
+
+    @field_validator("clamp")
+    @classmethod
+    def _around_one_half(cls, value: list[float]) -> list[float]:
+        if not 0.0 <= value[0] < 0.5 < value[1] <= 1.0:
+            raise ValueError("expected [low, high] with 0 <= low < 0.5 < high <= 1")
+        return value
+
+
+class SecondJudge(Judges):
+    """The ``second_judge`` section: another judge that is asked about n of the pairs, to see how far they agree."""
+
+    n: int | None = Field(ge=0)
 
 
 class ConstitutionSource(Section):

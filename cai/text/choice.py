@@ -7,10 +7,14 @@ _MARKS = r"[\s*_`\"']*"
 # "(B)" may be followed by anything but the other option; a bare "B" only by the end of its sentence.
 _LABEL = r"(?:\(\s*([AB])\s*\)(?!\s*(?:or|and|/|,)\s*\(?[AB]\b)|([AB])(?=[*_`\"']*(?:[.,;:!]|\s*$)))"
 _NAMED = re.compile(rf"\b{_WORD}\b{_MARKS}(?:is\b|:){_MARKS}:?{_MARKS}{_LABEL}", re.IGNORECASE | re.MULTILINE)
-_BARE = re.compile(rf"^{_MARKS}(?:(?:[Oo]ption|[Aa]nswer)\s+)?(?:\(\s*([AB])\s*\)|([AB])\)?){_MARKS}[.:!]?{_MARKS}$", re.MULTILINE)
+_BARE = re.compile(
+    rf"^{_MARKS}(?:(?:[Oo]ption|[Aa]nswer)\s+)?(?:\(\s*([AB])\s*\)|([AB])\)?){_MARKS}[.:!]?{_MARKS}$", re.MULTILINE
+)
 _BECAUSE = re.compile(r"\A\s*\(\s*([AB])\s*\)\s*(?:because\b|since\b|as\b|[-\u2013\u2014])")
 # What a judge quotes is not what it says; a quoted label alone ('the answer is "B"') is.
-_QUOTED = re.compile(r"\"[^\"\n]{6,}\"|“[^”]{6,}”|«[^»]{6,}»|^[ \t]*>[^\n]*$|^([=`]{3,})[^\n]*\n.*?^\1", re.MULTILINE | re.DOTALL)
+_QUOTED = re.compile(
+    r"\"[^\"\n]{6,}\"|“[^”]{6,}”|«[^»]{6,}»|^[ \t]*>[^\n]*$|^([=`]{3,})[^\n]*\n.*?^\1", re.MULTILINE | re.DOTALL
+)
 _REFUSAL = re.compile(r"\b(?:can(?:no|')t|can\u2019t|won't|unable to|refuse|decline|neither)\b", re.IGNORECASE)
 
 

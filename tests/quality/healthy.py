@@ -235,6 +235,8 @@ def tables() -> Tables:
             {
                 "prompt_id": row["prompt_id"],
                 "principle_id": f"p{n % 4}",
+                "n_principles": 1,
+                **dict.fromkeys(("second_p", "second_status", "second_judge")),
                 "response_a": texts[0],
                 "response_b": texts[1],
                 "p_first": p_first,

@@ -209,6 +209,8 @@ def _preference(root: Path, rng: random.Random, ids: list[str]) -> None:
             {
                 "prompt_id": id_,
                 "principle_id": "c1",
+                "n_principles": 1,
+                **dict.fromkeys(("second_p", "second_status", "second_judge")),
                 "response_a": a,
                 "response_b": b,
                 "p_first": p,

@@ -10,6 +10,7 @@ import pytest
 
 from cai.errors import ArtifactError
 from cai.llm.model import Sampling
+from cai.method.comparing import Manner
 from cai.scoring import judge_card as jc
 from cai.scoring import preferences
 from tests.scoring.fakes import FakeJudge
@@ -83,7 +84,7 @@ def test_a_judge_that_does_not_answer_is_not_right() -> None:
 
 def test_replies_in_words_are_read_in_both_orders() -> None:
     judge = FakeJudge(lambda text: f"The answer is: ({'A' if text.index('GOOD') < text.index('BAD') else 'B'})")
-    card = jc.make(PAIRS, judge, GREEDY, replies="text")
+    card = jc.make(PAIRS, judge, GREEDY, how=Manner("text"))
     assert card.valid
     assert len({request.key for request in judge.requests}) == 80
 
@@ -126,11 +127,10 @@ def test_hhh_items_keep_their_own_words_and_can_be_swapped() -> None:
     rows = [json.loads(line) for line in HHH.read_text(encoding="utf-8").splitlines()]
     first_is_good = "A" in "".join(rows[0]["corrects"])
     good, bad = pairs[0].good, pairs[0].bad
-    dialogue, prefix = jc.ask(pairs[0], *((good, bad) if first_is_good else (bad, good)))
-    assert dialogue[0].text == rows[0]["prompt"].strip()
-    assert prefix == "("
-    swapped, _ = jc.ask(pairs[0], *((bad, good) if first_is_good else (good, bad)))
-    assert swapped != dialogue
+    asked = jc.ask(pairs[0], *((good, bad) if first_is_good else (bad, good)), Manner(), 0)
+    assert asked.dialogue[0].text == rows[0]["prompt"].strip()
+    assert asked.prefix == "("
+    assert jc.ask(pairs[0], *((bad, good) if first_is_good else (good, bad)), Manner(), 1).dialogue != asked.dialogue
 
 
 def test_pyrits_comment_lines_and_broken_scores_are_handled(tmp_path: Path) -> None:
@@ -176,3 +176,25 @@ def test_the_measures_of_judging_follow_from_the_verdicts() -> None:
     flat = preferences.length_only_accuracy([(5, 5)] * 200).value
     assert flat is not None
     assert 0.35 < flat < 0.65
+
+
+def test_two_judges_agree_as_far_as_krippendorff_says() -> None:
+    def row(p: float | None, second: float | None, status: str = "ok") -> dict:
+        said = {"status": status, "p": p, "second_p": second, "second_judge": "other@1"}
+        return said | {"second_status": "unparsed" if second is None else "tie" if second == 0.5 else "ok"}
+
+    same = [row(0.9, 0.6), row(0.2, 0.4)] * 20
+    for found in (preferences.agreement(same), preferences.agreement([*same, row(0.9, None), row(None, 0.9, "error")])):
+        assert found["second_judge_alpha"].value == pytest.approx(1.0)
+        assert found["second_judge_agreement_share"].value == 1.0
+    assert (found["second_judge_alpha"].n, found["second_judge_alpha"].n_missing) == (40, 2)
+    # Half of the pairs agree, as they would by chance; a tie is a class of its own.
+    chance = preferences.agreement([row(0.9, 0.6), row(0.2, 0.6), row(0.9, 0.1), row(0.2, 0.1)] * 20)
+    assert chance["second_judge_alpha"].value == pytest.approx(0.0, abs=0.02)
+    interval = chance["second_judge_alpha"].interval
+    assert interval is not None
+    assert -0.35 < interval[0] < 0 < interval[1] < 0.35
+    tied = preferences.agreement([row(0.9, 0.5), row(0.2, 0.1)] * 5)
+    assert tied["second_judge_agreement_share"].value == 0.5
+    assert preferences.agreement([row(0.9, 0.9)] * 5)["second_judge_alpha"].value is None
+    assert "second_judge.n" in str(preferences.agreement([{"status": "ok", "p": 0.9}])["second_judge_alpha"].reason)

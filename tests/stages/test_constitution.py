@@ -21,6 +21,7 @@ def test_our_constitution_has_16_principles_of_each_kind_and_demonstrations():
     assert (len(found.critique_revision), len(found.comparison)) == (16, 16)
     assert found.demonstrations
     assert {one.better for one in found.comparison_demonstrations} == {"A", "B"}
+    assert all(one.reasoning for one in found.comparison_demonstrations)
 
 
 @pytest.mark.skipif(not ANTHROPIC.is_dir(), reason="Anthropic's constitution files are not beside the project")
@@ -52,15 +53,17 @@ class TestAnthropicsFilesAsTheyAre:
         assert [role for role, _ in found.demonstrations[0].earlier] == ["user", "assistant"]
 
     def test_comparison_demonstrations_name_both_letters(self, found):
-        assert len(found.comparison_demonstrations) == 5
-        assert {one.better for one in found.comparison_demonstrations} == {"A", "B"}
-        assert all(
-            "Human:" not in one.prompt and "Assistant:" not in one.prompt for one in found.comparison_demonstrations
-        )
+        plain = [one for one in found.comparison_demonstrations if one.reasoning is None]
+        assert len(plain) == 5
+        assert {one.better for one in plain} == {"A", "B"}
+        assert all("Human:" not in one.prompt and "Assistant:" not in one.prompt for one in plain)
 
-    def test_reasoned_demonstrations_keep_their_place_for_a_principle(self, found):
-        assert len(found.reasoned) == 6
-        assert all("{}" in text and "[[[" not in text for text in found.reasoned)
+    def test_reasoned_demonstrations_are_taken_apart(self, found):
+        reasoned = [one for one in found.comparison_demonstrations if one.reasoning]
+        assert [one.better for one in reasoned] == ["B", "B", "A", "B", "A", "B"]
+        assert all(one.principle is None and one.reasoning.startswith("Let's think") for one in reasoned)
+        for one in reasoned:
+            assert not any(mark in one.prompt + one.response_a + one.response_b for mark in ("[[[", "]]]", "{}"))
 
 
 def swarm(path: Path, **changes: object) -> Path:

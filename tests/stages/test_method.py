@@ -16,6 +16,7 @@ from cai.errors import ParamsError
 from cai.llm.model import Choice, Completion, Request, Sampling
 from cai.llm.scripted import ScriptedModel
 from cai.method.answer import answer, questions
+from cai.method.comparing import Manner
 from cai.method.judge import judge
 from cai.method.pair import pair
 from cai.method.respond import respond
@@ -159,7 +160,7 @@ def test_the_preference_phase_may_ask_the_supervised_prompts_again() -> None:
     for found, n_unknown in ((again, 0), (drawn(), 0), (pl.concat([again, drawn()]), 4)):
         assert gate.slim(found, {"prompts": gate_prompts()})["unknown"].sum() == n_unknown
     model = ScriptedModel(told, lambda dialogue, options, prefix: (0.2, 0.7))
-    verdicts = judge(again, CONSTITUTION, model, SAMPLING, replies="logprobs", orders=1)
+    verdicts = judge(again, CONSTITUTION, model, SAMPLING, Manner(), orders=1)
     limits = {"labels": "hard", "tie_margin": 0.0, "max_similarity": 1.0, "max_length_ratio": 8.0}
     kept, _ = pair(verdicts, again, prompts(), **limits)  # type: ignore[arg-type]
     assert kept["split"].to_list() == ["train", "test"]
@@ -181,8 +182,7 @@ def test_two_draws_have_their_own_keys() -> None:
 def judged(weights: object, **more: object) -> pl.DataFrame:
     samples = drawn()
     model = ScriptedModel(told, weights)  # type: ignore[arg-type]
-    options = {"replies": "logprobs", "orders": 2} | more
-    return judge(samples, CONSTITUTION, model, SAMPLING, **options)  # type: ignore[arg-type]
+    return judge(samples, CONSTITUTION, model, SAMPLING, Manner(), **more)  # type: ignore[arg-type]
 
 
 def test_a_judge_that_always_says_a_prefers_nobody() -> None:
@@ -226,7 +226,7 @@ def test_unparsed_refused_and_failed_are_never_a_class() -> None:
     for status, reply in replies.items():
         samples = drawn()
         verdicts = judge(
-            samples, CONSTITUTION, ScriptedModel(lambda request, said=reply: said), SAMPLING, replies="text", orders=2
+            samples, CONSTITUTION, ScriptedModel(lambda request, said=reply: said), SAMPLING, Manner("text")
         )
         assert set(verdicts["status"]) == {status}
 
@@ -234,8 +234,8 @@ def test_unparsed_refused_and_failed_are_never_a_class() -> None:
 def test_in_words_the_orders_have_to_agree() -> None:
     samples = drawn()
     always_a = ScriptedModel(lambda request: "The answer is: (A)")
-    assert set(judge(samples, CONSTITUTION, always_a, SAMPLING, replies="text", orders=2)["status"]) == {"tie"}
-    once = judge(samples, CONSTITUTION, always_a, SAMPLING, replies="text", orders=1)
+    assert set(judge(samples, CONSTITUTION, always_a, SAMPLING, Manner("text"))["status"]) == {"tie"}
+    once = judge(samples, CONSTITUTION, always_a, SAMPLING, Manner("text"), orders=1)
     assert once["p"].to_list() == [1.0, 1.0]
     assert once["flip"].null_count() == 2
 
@@ -244,7 +244,7 @@ def test_pairs_left_out_have_their_reason() -> None:
     own = asked(prompts(), "preference", {"train": None, "test": None})
     samples = sample(own, ScriptedModel(lambda request: "the same words"), SAMPLING)
     model = ScriptedModel(told, lambda dialogue, options, prefix: (0.6, 0.3))
-    verdicts = judge(samples, CONSTITUTION, model, SAMPLING, replies="logprobs", orders=1)
+    verdicts = judge(samples, CONSTITUTION, model, SAMPLING, Manner(), orders=1)
     limits = {"labels": "hard", "tie_margin": 0.0, "max_similarity": 0.9, "max_length_ratio": 8.0}
     kept, left = pair(verdicts, samples, prompts(), **limits)  # type: ignore[arg-type]
     assert kept.height == 0

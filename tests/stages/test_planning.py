@@ -50,6 +50,14 @@ def test_what_a_server_is_asked_is_counted_and_priced(tmp_path: Path) -> None:
     assert (judge.calls, judge.server) == (12_000, "gpt-4o")
     assert judge.prompt_tokens == 12_000 * (200 + 2 * 512 + 120)
     assert judge.usd == pytest.approx(judge.prompt_tokens * 2.5 / 1e6)
+    section["judge"] |= {"principles": 3, "reasoning_tokens": 100, "demonstrations": 2}
+    section["second_judge"] |= {"n": 500, "backend": "openai", "model": "another"}
+    one, other = plan(section, ROOT, ["judge"], H100).steps
+    assert (one.calls, one.completion_tokens) == (2 * 3 * 12_000, 2 * 3 * 12_000 * 50)
+    assert one.prompt_tokens == one.calls * (3 * (200 + 2 * 512 + 120) + 50)
+    assert (other.stage, other.calls, other.server, other.usd) == ("second_judge", 1_000, "another", None)
+    section["judge"] |= {"principles": 1, "reasoning_tokens": 0, "demonstrations": 0}
+    section["second_judge"]["n"] = 0
     section["judge"]["orders"] = 1
     assert plan(section, ROOT, ["judge"], H100).steps[0].calls == 6_000
     section["servers"]["prices"] = {}
