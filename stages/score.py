@@ -55,8 +55,17 @@ def main(params: Params, run: Run, item: str) -> None:
         seed=params.seed,
     )
     run.metrics(scored.headline, f"eval/{item}")
-    run.metrics({"detail": [scored.detail]}, f"eval/{item}.detail")
+    run.metrics({"detail": [{**scored.detail, "decoding": decoding(params, run, item)}]}, f"eval/{item}.detail")
     write_text(run.root / f"metrics/eval/{item}.outcomes.csv", to_csv(scored.outcomes))
+
+
+def decoding(params: Params, run: Run, item: str) -> dict[str, object]:
+    """How the answers were drawn, and what ends one: without that a loop and a template's fault look alike."""
+    section = params.answer.model_copy(update={"model": params.answer.model.replace("{model}", item)})
+    here = section.backend in ("hf", "vllm")
+    ends = weights.stop_tokens(section.model, run.root, run.work) if here else None
+    asked = section.model_dump(exclude={"heldout_limit", "base_url"})
+    return {**asked, "seed": params.seed, "stop_tokens": ends or "the server's own"}
 
 
 def opened(section: Judges, name: str, standings: Iterable[Standing], run: Run) -> Model:

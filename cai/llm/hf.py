@@ -42,6 +42,7 @@ from cai.llm.weights import (
     open_chain,
     resolve,
     stack,
+    stop_ids,
     tokenizer,
     without_progress_bars,
 )
@@ -55,19 +56,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Part of every part's name: a change of the loop below must not read what the old loop wrote.
 _LOOP = "1"
-
-# Tokens that end an answer in one of the usual templates. A generation config often names only one of two.
-_END_OF_TURN = (
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end_of_text|>",
-    "<|endoftext|>",
-    "<end_of_turn>",
-    "<|end|>",
-    "<|return|>",
-    "</s>",
-)
 
 # A common beginning (a judge's instruction, demonstrations) is computed once per batch when it is at least this long.
 _SHARED_TOKENS = 48
@@ -154,13 +142,7 @@ class HFModel:
         self._parts, self._batch_size, self._precision, self._show = parts, batch_size, precision, show
         self._tokenizer: Any = tokenizer(folder if (folder / "tokenizer_config.json").is_file() else ground)
         config = json.loads((ground / "config.json").read_text())
-        own = folder / "generation_config.json"
-        generation = own if own.is_file() else ground / "generation_config.json"
-        ends = json.loads(generation.read_text()) if generation.is_file() else {}
-        vocabulary = self._tokenizer.get_vocab()
-        stops = _numbers(ends.get("eos_token_id")) | _numbers(config.get("eos_token_id"))
-        stops |= _numbers(self._tokenizer.eos_token_id) | {vocabulary[t] for t in _END_OF_TURN if t in vocabulary}
-        self.stop_ids = tuple(sorted(stops))
+        self.stop_ids = tuple(stop_ids(folder, ground, self._tokenizer.get_vocab(), self._tokenizer.eos_token_id))
         self.window_tokens = int(config.get("max_position_embeddings") or self._tokenizer.model_max_length)
         self._control = control_tokens(self._tokenizer)
         self._loaded: Any = None
@@ -564,12 +546,6 @@ def _is_broken(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _numbers(value: int | Sequence[int] | None) -> set[int]:
-    if value is None:
-        return set()
-    return {value} if isinstance(value, int) else {int(item) for item in value}
 
 
 def _shared_tokens(rows: Sequence[tuple[int, ...]]) -> int:

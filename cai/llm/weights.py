@@ -55,6 +55,19 @@ _TOKENIZER_FILES = (
     "merges.txt",
 )
 
+# Tokens that end an answer in one of the usual templates. A generation config often names only one of two.
+_END_OF_TURN = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<end_of_turn>",
+    "<|end|>",
+    "<|return|>",
+    "</s>",
+)
+
 # For base models without a template. Plain words in place of role tokens, because those of a base model are untrained;
 # each answer ends in the tokenizer's own end-of-text token, which is what fine-tuning then teaches. The generation
 # marks let TRL find the assistant's tokens.
@@ -536,6 +549,45 @@ def tokenizer(path: Path) -> PreTrainedTokenizerBase:
     if loaded.chat_template is None:
         loaded.chat_template = PLAIN_TEMPLATE
     return cast("PreTrainedTokenizerBase", loaded)
+
+
+def stop_ids(folder: Path, ground: Path, vocabulary: Mapping[str, int], eos_id: int | None) -> list[int]:
+    """The tokens that end an answer, ascending: those that config, generation config and tokenizer name, and every
+    end of turn of the usual templates that the vocabulary holds.
+
+    ``ground`` is the folder of the base weights; a generation config in ``folder`` stands above its own.
+    """
+    config = json.loads((ground / "config.json").read_text())
+    own = folder / "generation_config.json"
+    generation = own if own.is_file() else ground / "generation_config.json"
+    ends = json.loads(generation.read_text()) if generation.is_file() else {}
+    stops = _numbers(ends.get("eos_token_id")) | _numbers(config.get("eos_token_id")) | _numbers(eos_id)
+    return sorted(stops | {vocabulary[token] for token in _END_OF_TURN if token in vocabulary})
+
+
+def stop_tokens(name: str, root: Path, work: Path) -> dict[str, int]:
+    """{token: its id} of everything that ends an answer of the model ``name``, out of its files: no library is read."""
+    folder = model_folder(name, root)
+    ground = folder if (folder / "config.json").is_file() else open_base(stack(folder)[0], work)
+    place = folder if (folder / "tokenizer_config.json").is_file() else ground
+    if (place / "tokenizer.json").is_file():
+        content = json.loads((place / "tokenizer.json").read_text(encoding="utf-8"))
+        plain = content["model"].get("vocab")
+        vocabulary = dict(plain) if isinstance(plain, dict) else {}
+        vocabulary |= {token["content"]: token["id"] for token in content.get("added_tokens", ())}
+        eos = json.loads((place / "tokenizer_config.json").read_text(encoding="utf-8")).get("eos_token")
+        eos_id = vocabulary.get(eos["content"] if isinstance(eos, dict) else eos)
+    else:
+        whole = tokenizer(place)
+        vocabulary, eos_id = whole.get_vocab(), whole.eos_token_id
+    names = {number: token for token, number in vocabulary.items()}
+    return {names.get(one, "not in the vocabulary"): one for one in stop_ids(folder, ground, vocabulary, eos_id)}
+
+
+def _numbers(value: int | Sequence[int] | None) -> set[int]:
+    if value is None:
+        return set()
+    return {value} if isinstance(value, int) else {int(item) for item in value}
 
 
 def decoder(path: Path) -> Callable[[Sequence[int]], str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -468,26 +467,18 @@ def _manifests(inputs: Inputs) -> list[tuple[str, list[tuple[str, str]]]]:
             found.append(
                 (f"Model {model}: adapters below it, bottom first", adapters or [("none", "on the base itself")])
             )
-    stops = {
-        model: plain(_token(tokenizer.get("eos_token")))
-        for model in MODELS[1:]
-        if (tokenizer := _quietly(inputs.root / f"data/models/{model}/tokenizer_config.json"))
-    }
-    if stops:
-        found.append(("Token that ends an answer", list(stops.items())))
+    for model in MODELS:
+        scored = laid_open(inputs.json(f"metrics/eval/{model}.detail.json", f"score@{model}") or {})
+        if "decoding" in scored:
+            found.append((f"Answers of {model}: how they were drawn, and what ends one", _decoding(scored["decoding"])))
     return found
 
 
-def _token(value: Any) -> Any:
-    return value.get("content") if isinstance(value, Mapping) else value
-
-
-def _quietly(path: Path) -> dict[str, Any]:
-    """A tokenizer's config, where the adapter's folder has one."""
-    if not path.is_file():
-        return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
+def _decoding(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [(_words(name), plain(value)) for name, value in content.items() if name != "stop_tokens"]
+    ends = content.get("stop_tokens")
+    told = ", ".join(f"{token} (id {number})" for token, number in ends.items()) if isinstance(ends, Mapping) else ends
+    return [*facts, ("stop tokens", str(told))]
 
 
 def flat(content: Any, path: str = "") -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from cai.llm.weights import (
     tokenizer,
     write_chain,
 )
-from tests.llm.conftest import SMOLLM2
+from tests.llm.conftest import SMOLLM2, silent
 
 HUB = {"kind": "hub", "id": "owner/name", "revision": "a" * 40}
 
@@ -236,6 +236,15 @@ def test_a_tokenizer_without_a_template_gets_the_plain_one_that_ends_answers(tmp
 
 
 @pytest.mark.slow
+def test_what_ends_an_answer_is_read_without_a_library_as_the_backend_reads_it(root: Path, tmp_path: Path) -> None:
+    from cai.llm.hf import open_model
+
+    found = weights.stop_tokens("base", root, tmp_path)
+    assert found["<|im_end|>"] == 2
+    opened = open_model("base", root=root, work=tmp_path, batch_size=1, precision="fp32", show=silent)
+    assert tuple(found.values()) == opened.stop_ids
+
+
 def test_the_decoder_gives_the_text_that_the_tokenizer_gives(smollm2: Path) -> None:
     whole, decode = tokenizer(smollm2), weights.decoder(smollm2)
     for text in ("I can't help , sorry !<|im_end|>", "Être 你好 👍🏽 😊", "  two  spaces\n\n- a list\n"):

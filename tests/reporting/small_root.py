@@ -321,7 +321,8 @@ def _evaluation(root: Path, rng: random.Random, heldout: list[str], valid: bool)
             replies="logprobs",
         )
         write(root, f"metrics/eval/{model}.json", scored.headline)
-        write(root, f"metrics/eval/{model}.detail.json", {"detail": [scored.detail]})
+        drawn = {"backend": "hf", "temperature": 0.7, "max_new_tokens": 96, "stop_tokens": {"<|im_end|>": 2}}
+        write(root, f"metrics/eval/{model}.detail.json", {"detail": [{**scored.detail, "decoding": drawn}]})
         write(root, f"metrics/eval/{model}.outcomes.csv", to_csv(scored.outcomes))
     measures: dict[str, Measure] = {
         "accuracy": share([True] * (50 if valid else 31) + [False] * (10 if valid else 29)),
@@ -389,7 +390,6 @@ def _training(root: Path, rng: random.Random) -> None:
         write(root, f"metrics/training_{model}.json", {"detail": [summary]})
         chain = {"base": {"kind": "wheel"}, "adapters": [{"name": "instruct", "sha256": "ef" * 32}]}
         write(root, f"data/models/{model}/chain.json", chain)
-        write(root, f"data/models/{model}/tokenizer_config.json", {"eos_token": "<|im_end|>"})
 
 
 def _gates(root: Path, failed: str | None) -> None:

@@ -198,3 +198,11 @@ def test_the_run_page_has_the_cost_and_no_result(tmp_path):
     assert "69.0 %" in page
     assert "degenerate" not in page.split("</style>")[1]
     assert "No stage has run here" in run_page(tmp_path / "nothing")
+
+
+def test_the_manifests_say_how_answers_were_drawn_and_what_ends_one(page):
+    section = text_of(page, '<section id="manifests"', "<footer>")
+    assert "Answers of dpo: how they were drawn, and what ends one" in section
+    assert "stop tokens &lt;|im_end|&gt; (id 2)" in section
+    assert "temperature 0.7" in section
+    assert "ab" * 32 in section
