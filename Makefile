@@ -17,8 +17,8 @@ env: .venv/.ready
 	@touch .venv/.ready
 
 test: env
-	@echo "Running all tests but the slow ones (pytest -m slow runs those)"
-	$(ACTIVE) python -m pytest
+	@echo "Running all tests but the slow ones (pytest -m slow runs those), in a process a core, at most four"
+	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 repro: env
 	@echo "Running the whole pipeline: dvc repro, then the result table"
