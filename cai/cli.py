@@ -159,15 +159,21 @@ def clean(
 @app.command()
 @said
 def compare(
-    a: Annotated[str, typer.Argument(help="a Git revision or experiment")],
+    a: Annotated[str, typer.Argument(help="a Git revision or experiment; several seeds: x,y,z")],
     b: Annotated[str, typer.Argument(help="another one; `workspace` for the files as they are")] = "workspace",
+    page: Annotated[Path | None, typer.Option(help="where the page goes; default metrics/report/compare.html")] = None,
 ) -> None:
-    """Paired differences between two commits or experiments, from the outcomes in Git."""
+    """Paired differences between two commits or experiments, from the outcomes in Git, as a table and a page."""
     from rich.console import Console
 
-    from cai.reporting.comparison import comparison
+    from cai.reporting import comparison
 
-    Console().print(comparison(project(), a, b))
+    root = project()
+    found = comparison.compared(root, a, b)
+    Console().print(comparison.comparison(found))
+    target = page or root / "metrics/report/compare.html"
+    write_text(target, comparison.page(found))
+    typer.echo(f"page: {target if page else target.relative_to(root)}")
 
 
 @app.command()

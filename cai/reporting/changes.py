@@ -25,5 +25,5 @@ def paired(first: Any, second: Any) -> dict[str, Change]:
     for one in compare(first, second):
         p_value = one.adjusted_p if one.primary else one.change.p_value
         test = f"{one.change.test}, Holm over the primary measures" if one.primary else one.change.test
-        found[one.name] = Change(one.change.difference.as_dict(), p_value, test, one.primary, one.a, one.b)
+        found[one.name] = Change(one.change.as_dict(), p_value, test, one.primary, one.a, one.b)
     return found

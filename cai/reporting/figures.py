@@ -94,7 +94,7 @@ def intervals(rows: Sequence[Row], *, name: str, title: str, unit: str = "share"
             ``low``, ``high``.
         name: prefix of every id inside the drawing.
         title: what the figure shows, for who cannot see it.
-        unit: "share" puts a per cent axis from 0 under the points.
+        unit: "share" puts a per cent axis from 0 under the points, "change" one of points of per cent with a line at 0.
         width: of the plot without its labels, in pixels.
     """
     import altair as alt
@@ -104,14 +104,20 @@ def intervals(rows: Sequence[Row], *, name: str, title: str, unit: str = "share"
     groups = list(dict.fromkeys(str(row["group"]) for row in rows))
     colours = [COLOURS.get(group, INK) for group in groups]
     high = max([float(row["high"]) for row in rows] + [0.05])
-    scale = alt.Scale(domain=[0, min(1.0, high * 1.08)]) if unit == "share" else alt.Scale(zero=False)
+    low = min([float(row["low"]) for row in rows] + [-0.05])
+    scale = alt.Scale(zero=False)
+    if unit == "share":
+        scale = alt.Scale(domain=[0, min(1.0, high * 1.08)])
+    elif unit == "change":
+        scale = alt.Scale(domain=[low * 1.08, high * 1.08])
     base = alt.Chart(alt.Data(values=values)).encode(
         y=alt.Y(
             "label:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, ticks=False, domain=False, labelPadding=10)
         ),
         color=alt.Color("group:N", scale=alt.Scale(domain=groups, range=colours), legend=None),
     )
-    axis = alt.Axis(format=".0%" if unit == "share" else "~g", tickCount=5)
+    form = {"share": ".0%", "change": "+.0%"}.get(unit, "~g")
+    axis = alt.Axis(format=form, tickCount=5)
     rule = base.mark_rule(strokeWidth=2, opacity=0.55).encode(
         x=alt.X("low:Q", scale=scale, axis=axis, title=None), x2="high:Q"
     )
@@ -123,8 +129,13 @@ def intervals(rows: Sequence[Row], *, name: str, title: str, unit: str = "share"
             legend=None,
         ),
     )
-    chart = alt.layer(rule, point).properties(width=width, height=alt.Step(24))
-    return _svg(chart, name, title)
+    layers = [rule, point]
+    if unit == "change":
+        layers.insert(
+            0, alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(color=SOFT).encode(x=alt.X("at:Q", scale=scale))
+        )
+    chart = alt.layer(*layers).properties(width=width, height=alt.Step(24))
+    return _svg(chart, name, title, left=48)
 
 
 def smoothed(values: Sequence[float | None], span: int | None = None) -> list[float | None]:
@@ -142,7 +153,7 @@ def smoothed(values: Sequence[float | None], span: int | None = None) -> list[fl
     return found
 
 
-def _svg(chart: Any, name: str, title: str) -> str:
+def _svg(chart: Any, name: str, title: str, *, left: int = 20) -> str:
     import vl_convert
 
     styled = chart.configure(
@@ -161,7 +172,7 @@ def _svg(chart: Any, name: str, title: str) -> str:
         title={"color": INK, "fontWeight": 600},
         view={"stroke": None},
         padding={
-            "left": 20,
+            "left": left,
             "right": 8,
             "top": 4,
             "bottom": 4,

@@ -190,7 +190,10 @@ def verdict(
     said.append(f"n {one['n']:,} pairs, {one['n_missing']:,} missing")
     sentences = [", ".join(said)]
     if change.p_value is not None:
-        sentences.append(f"{change.test}: p {change.p_value:.3g}")
+        counts = ""
+        if one.get("n_only_a") is not None:
+            counts = f" ({one['n_only_a']:,} prompts in {BEFORE} only, {one['n_only_b']:,} in {AFTER} only)"
+        sentences.append(f"{change.test}: p {change.p_value:.3g}{counts}")
     seen = one.get("detectable")
     sentences.append(
         "with so few pairs no change of this kind could be shown (80 % power)"

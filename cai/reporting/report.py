@@ -153,7 +153,13 @@ def run_page(work: Path) -> str:
 
     records = run_records(work)
     total = sum(record["seconds"] for record in records)
-    return _environment().get_template("run.html").render(style=_resource("report.css"), records=records, total=total)
+    return rendered("run.html", records=records, total=total)
+
+
+def rendered(template: str, **content: Any) -> str:
+    """A page without a script out of a template of this package, escaped, in the report's style."""
+    text: str = _environment().get_template(template).render(style=_resource("report.css"), **content)
+    return text
 
 
 def _environment() -> Any:

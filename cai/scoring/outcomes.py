@@ -29,6 +29,7 @@ from cai.scoring.degeneration import (
 )
 from cai.scoring.judges import Judgment, Replies, Standing, counts
 from cai.scoring.statistics import (
+    DRAWS,
     Measure,
     PairedDifference,
     detectable_mean,
@@ -368,8 +369,20 @@ class Compared:
         }
 
 
-def compare(a: pl.DataFrame, b: pl.DataFrame, *, seed: int = 0) -> list[Compared]:
-    """b minus a, measure by measure, paired by prompt; turns of a prompt are averaged first.
+def pooled(runs: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The outcomes of several runs (seeds) as one table, on the prompts and turns that all of them have.
+
+    ``compare`` averages all rows of a prompt before it pairs, so that seeds never count as prompts.
+    """
+    keys = ["prompt_id", "turn"]
+    shared = runs[0].select(keys)
+    for run in runs[1:]:
+        shared = shared.join(run.select(keys), on=keys, how="semi")
+    return pl.concat([run.join(shared, on=keys, how="semi") for run in runs])
+
+
+def compare(a: pl.DataFrame, b: pl.DataFrame, *, seed: int = 0, draws: int = DRAWS) -> list[Compared]:
+    """b minus a, measure by measure, paired by prompt; turns and pooled runs of a prompt are averaged first.
 
     Primary, with Holm over those that could be measured: MT-Bench's mean, attack success and over-refusal of each
     set, the
@@ -381,19 +394,20 @@ def compare(a: pl.DataFrame, b: pl.DataFrame, *, seed: int = 0) -> list[Compared
         left, right = (frame.filter(pl.col("set") == name).to_dicts() for frame in (a, b))
         role = role_of(name)
         if role is not None:
-            found += _compare_scores(name, role, left, right, seed)
+            found += _compare_scores(name, role, left, right, seed, draws)
         for flag in FLAG_COLUMNS:
             label = f"degeneration.{name}.{flag}_share"
             main = name == HELDOUT and flag == "degenerate"
-            found.append(_compare(label, _by_prompt(left, flag), _by_prompt(right, flag), "share", main, seed))
+            found.append(_compare(label, _by_prompt(left, flag), _by_prompt(right, flag), "share", main, seed, draws))
         label = f"degeneration.{name}.mean_words"
-        found.append(_compare(label, _by_prompt(left, "n_words"), _by_prompt(right, "n_words"), "words", False, seed))
+        sides = _by_prompt(left, "n_words"), _by_prompt(right, "n_words")
+        found.append(_compare(label, *sides, "words", False, seed, draws))
     adjusted = holm({one.name: one.change.p_value for one in found if one.primary})
     return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found]
 
 
 def _compare_scores(
-    name: str, role: str, left: list[dict[str, Any]], right: list[dict[str, Any]], seed: int
+    name: str, role: str, left: list[dict[str, Any]], right: list[dict[str, Any]], seed: int, draws: int
 ) -> list[Compared]:
     judges = {row["judge"] for row in (*left, *right) if row["score"] is not None}
     invalid = {row["status"] for row in (*left, *right)} == {"judge_not_valid"}
@@ -409,7 +423,7 @@ def _compare_scores(
             lost = len(sides[0].keys() | sides[1].keys())
             nothing = PairedDifference(Measure.missing(reason, n_missing=lost, unit=unit), None, "not tested")
             return Compared(label, None, None, nothing, main)
-        return _compare(label, sides[0], sides[1], unit, main, seed)
+        return _compare(label, sides[0], sides[1], unit, main, seed, draws)
 
     if role == "rating":
         return [
@@ -438,10 +452,16 @@ def _by_prompt(rows: Iterable[Mapping[str, Any]], column: str, value: Any = floa
 
 
 def _compare(
-    label: str, a: Mapping[str, float | None], b: Mapping[str, float | None], unit: str, main: bool, seed: int
+    label: str,
+    a: Mapping[str, float | None],
+    b: Mapping[str, float | None],
+    unit: str,
+    main: bool,
+    seed: int,
+    draws: int,
 ) -> Compared:
     both = [name for name in a.keys() & b.keys() if a[name] is not None and b[name] is not None]
     binary = unit == "share" and all(side[name] in (0.0, 1.0) for side in (a, b) for name in both)
-    change = paired_difference(a, b, binary=binary, unit=unit, seed=seed)
+    change = paired_difference(a, b, binary=binary, unit=unit, seed=seed, draws=draws)
     sides = [sum(side[name] or 0.0 for name in sorted(both)) / len(both) if both else None for side in (a, b)]
     return Compared(label, sides[0], sides[1], change, main)

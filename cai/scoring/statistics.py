@@ -400,12 +400,12 @@ def detectable_unpaired(n: int, base: float, power: float = 0.8, alpha: float = 
 
 
 def detectable_mean(n: int, deviation: float, power: float = 0.8, alpha: float = 0.05) -> float | None:
-    """The smallest mean paired difference that n pairs with this standard deviation show.
+    """The smallest mean paired difference that n pairs with this standard deviation show; None where nothing varies.
 
     >>> round(detectable_mean(80, 2.59), 2)
     0.81
     """
-    if n <= 1:
+    if n <= 1 or deviation <= 0:
         return None
     return (quantile(1 - alpha / 2) + quantile(power)) * deviation / math.sqrt(n)
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from cai.errors import ArtifactError
-from cai.reporting.comparison import compared, comparison
+from cai.reporting.comparison import compared, comparison, page
 from cai.reporting.row import row_through_stages
 from tests.reporting.small_root import make
 
@@ -31,26 +31,74 @@ def repository(tmp_path_factory):
 
 
 def test_the_difference_is_b_minus_a_on_the_same_prompts(repository):
-    change = compared(repository, "HEAD~1", "HEAD")["dpo"]["degeneration.heldout.degenerate_share"]
+    change = compared(repository, "HEAD~1", "HEAD").changes["dpo"]["degeneration.heldout.degenerate_share"]
     assert change.difference["value"] == pytest.approx(0.25)
     assert (change.before, change.after) == (0.25, 0.5)
     assert change.difference["n"] == 16
     assert change.primary
-    same = compared(repository, "HEAD~1", "HEAD")["sft"]["degeneration.heldout.degenerate_share"]
+    same = compared(repository, "HEAD~1", "HEAD").changes["sft"]["degeneration.heldout.degenerate_share"]
     assert same.difference["value"] == 0.0
 
 
 def test_an_experiment_is_found_by_its_name_and_the_workspace_by_its_word(repository):
-    found = compared(repository, "sunny-name", "workspace")
+    found = compared(repository, "sunny-name", "workspace").changes
     assert found["dpo"]["degeneration.heldout.degenerate_share"].difference["value"] == pytest.approx(0.25)
 
 
 def test_the_table_prints_base_and_interval(repository):
     console = Console(width=240, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(comparison(repository, "HEAD~1", "HEAD"))
+    console.print(comparison(compared(repository, "HEAD~1", "HEAD")))
     text = console.export_text()
     assert "+25.0 points" in text
     assert "n 16, 0 missing" in text
+
+
+def test_seeds_are_averaged_within_prompts_and_never_counted_as_prompts(repository):
+    found = compared(repository, "HEAD~1", "HEAD~1,HEAD")
+    name = "degeneration.heldout.degenerate_share"
+    change = found.changes["dpo"][name]
+    assert (change.before, change.after) == (0.25, pytest.approx(0.375))
+    assert change.difference["n"] == 16
+    assert found.runs["dpo"][name] == ((0.25,), (0.25, 0.5))
+    # Half a prompt is no 0 and no 1: the test is the one for means.
+    assert change.test.startswith("paired permutation")
+    assert "25.0\u202f%, 50.0\u202f%" in page(found)
+
+
+def test_prompts_that_one_seed_lacks_are_left_out_of_all():
+    import polars as pl
+
+    from cai.scoring.outcomes import pooled
+
+    first = pl.DataFrame({"prompt_id": ["a", "b"], "turn": [1, 1], "x": [0, 1]})
+    assert pooled([first, first.head(1)]).rows() == [("a", 1, 0), ("a", 1, 0)]
+
+
+def test_the_page_is_self_contained_and_has_every_row_with_its_base(repository):
+    found = page(compared(repository, "HEAD~1", "HEAD"))
+    assert page(compared(repository, "HEAD~1", "HEAD")) == found
+    for text in ("+25.0 points", "n 16, 0 missing", "primary", "could show", "<svg", "default-src 'none'"):
+        assert text in found
+    for outside in ("http://", "https://", "<script", "<link", "src="):
+        assert outside not in found.replace("http://www.w3.org/2000/svg", "").replace(
+            "http://www.w3.org/1999/xlink", ""
+        )
+    assert "dpo: degeneration.heldout.degenerate +25.0 points" in found
+    assert "<td>0 and 4</td>" in found
+
+
+def test_the_command_writes_the_page_where_it_is_told(repository, monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from cai.cli import app
+
+    for name in ("dvc.yaml", "params.yaml"):
+        (repository / name).write_text("{}")
+    monkeypatch.chdir(repository)
+    done = CliRunner().invoke(app, ["compare", "HEAD~1", "HEAD", "--page", str(tmp_path / "c.html")])
+    assert done.exit_code == 0, done.output
+    assert "+25.0 points" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert CliRunner().invoke(app, ["compare", ",", "HEAD"]).exit_code == 1
 
 
 def test_an_unknown_revision_is_named(repository):
