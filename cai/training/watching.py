@@ -18,7 +18,7 @@ TEMPERATURE, TOP_P, TOP_K = 0.7, 0.9, 50
 """As in the measurements that the limits come from (docs/design.md section 3), and without a repetition penalty: it
 would hide the loops that are looked for."""
 
-PROMPTS_AT_ONCE = 64
+PROMPTS_AT_ONCE = 128
 
 MEASURES = ("degenerate_share", "repeated_sentence_share", "no_stop_share", "chosen_logp_drop")
 """What may be limited; the last one, in DPO only, is read from the log and not from answers."""
