@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from multiprocessing import get_context
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cai.cleaning.edits import Cut, Edit, perform
 from cai.cleaning.plan import EDITOR, Plan
 from cai.cleaning.rules import META, RULES
-from cai.cleaning.screen import AFTER_EDIT, EVERYTHING, MARKING, NEEDS, suspicions
+from cai.cleaning.screen import AFTER_EDIT, EVERYTHING, MARKING, NEEDS, calls, suspicions
 from cai.cleaning.view import Drop, Mark, Row, View
 from cai.text.sentences import key, size
 
@@ -43,56 +43,90 @@ def clean_row(row: Row, plan: Plan, *, screened: bool = True) -> Cleaned:
     >>> clean_row(Row("1", "Take care. Take care. Take care."), from_list("one", ["inner_repeats"])).text
     'Take care.'
     """
-    text = row.text
-    edits: list[Edit] = []
-    lost_to_meta = 0
-    marks: tuple[Mark, ...] = ()
-    view = View(text)
+    return clean_batch([row], plan, screened=screened)[0]
+
+
+def clean_batch(rows: Sequence[Row], plan: Plan, *, screened: bool = True) -> list[Cleaned]:
+    """What became of each row; as `clean_row`, but many rows share one screen, which is most of what a good row costs."""
+    results: list[Cleaned | None] = [None] * len(rows)
+    under_way: dict[int, _Passes] = {}
+    open_ = list(range(len(rows)))
+    texts = [row.text for row in rows]
     for _ in range(ROUNDS):
-        before = text
-        found_marks: list[Mark] = []
-        seen = suspicions(text, row, marks=plan.editor) if screened else EVERYTHING
-        for step in plan.steps:
-            if NEEDS[step.rule] not in seen or (step.rule in MARKING and not plan.editor):
+        if not open_:
+            break
+        asked = [rows[place] for place in open_]
+        all_seen = suspicions(texts, asked, marks=plan.editor) if screened else [EVERYTHING] * len(open_)
+        changed = []
+        for place, text, seen in zip(open_, texts, all_seen, strict=True):
+            passes = under_way.get(place)
+            if not calls(seen):
+                results[place] = Cleaned(text, tuple(passes.edits) if passes else ())
+                continue
+            if passes is None:
+                passes = under_way[place] = _Passes(rows[place], plan)
+            results[place] = passes.once(seen)
+            if results[place] is None:
+                changed.append(place)
+        open_, texts = changed, [under_way[place].text for place in changed]
+    unsettled = {
+        place: Cleaned(None, tuple(under_way[place].edits), "unsettled", plan.steps[-1].rule) for place in open_
+    }
+    return [unsettled[place] if result is None else result for place, result in enumerate(results)]
+
+
+class _Passes:
+    """A row on its way through the plan, pass after pass."""
+
+    def __init__(self, row: Row, plan: Plan) -> None:
+        self.row, self.plan = row, plan
+        self.text = row.text
+        self.view = View(row.text)
+        self.edits: list[Edit] = []
+        self.lost_to_meta = 0
+
+    def once(self, seen: frozenset[str]) -> Cleaned | None:
+        """The result after one pass over the rules that what was seen calls for; None where the text changed."""
+        before = self.text
+        self.view.faceless = "face_at_all" not in seen
+        marks: list[Mark] = []
+        for step in self.plan.steps:
+            if NEEDS[step.rule] not in seen or (step.rule in MARKING and not self.plan.editor):
                 continue
             cuts: list[Cut] = []
-            for finding in RULES[step.rule].find(view, row):
+            for finding in RULES[step.rule].find(self.view, self.row):
                 if isinstance(finding, Drop):
-                    return Cleaned(None, tuple(edits), finding.reason, step.rule)
+                    return Cleaned(None, tuple(self.edits), finding.reason, step.rule)
                 if isinstance(finding, Mark):
-                    found_marks.append(finding)
+                    marks.append(finding)
                 else:
                     cuts.append(finding)
             if not cuts:
                 continue
-            changed, made = perform(cuts, text, step.rule, len(edits))
+            changed, made = perform(cuts, self.text, step.rule, len(self.edits))
             if not made:
                 continue
             if step.on_hit == "drop":
-                return Cleaned(None, tuple(edits), "flagged", step.rule)
-            edits.extend(made)
+                return Cleaned(None, tuple(self.edits), "flagged", step.rule)
+            self.edits.extend(made)
             if step.rule in META:
-                lost_to_meta += sum(size(key(edit.removed)) for edit in made)
-                if lost_to_meta > META_SHARE * max(size(key(row.text)), 1):
-                    return Cleaned(None, tuple(edits), "meta_talk", step.rule)
-            text = changed
-            view = View(text)
-            found_marks = []
-            if screened:  # as for any text; but a stub is one only beside what the row was
-                seen = suspicions(text, row, marks=plan.editor) | AFTER_EDIT
-        if text == before:
-            marks = tuple(found_marks)
-            break
-    else:
-        return Cleaned(None, tuple(edits), "unsettled", plan.steps[-1].rule)
-    return Cleaned(text, tuple(edits), flags=marks)
+                self.lost_to_meta += sum(size(key(edit.removed)) for edit in made)
+                if self.lost_to_meta > META_SHARE * max(size(key(self.row.text)), 1):
+                    return Cleaned(None, tuple(self.edits), "meta_talk", step.rule)
+            self.text = changed
+            faceless = self.view.faceless and step.rule != "encoding"
+            self.view = View(changed)
+            self.view.faceless = faceless
+            marks = []
+            seen = EVERYTHING if step.rule == "encoding" else seen | AFTER_EDIT
+        return Cleaned(self.text, tuple(self.edits), flags=tuple(marks)) if self.text == before else None
 
 
 def clean_rows(rows: Iterable[Row], plan: Plan, workers: int = 1) -> Iterator[tuple[Row, Cleaned]]:
     """Every row with what became of it, in the order of the input; memory does not grow with the number of rows."""
     if workers <= 1:
-        for row in rows:
-            yield row, clean_row(row, plan)
+        for chunk in _chunks(rows):
+            yield from zip(chunk, clean_batch(chunk, plan), strict=True)
         return
     with get_context("spawn").Pool(workers, initializer=_set_plan, initargs=(plan,)) as pool:
         waiting: list[tuple[list[Row], object]] = []
@@ -123,7 +157,7 @@ def _set_plan(plan: Plan) -> None:
 
 
 def _clean_chunk(chunk: list[Row]) -> list[Cleaned]:
-    return [clean_row(row, _PLAN[0]) for row in chunk]
+    return clean_batch(chunk, _PLAN[0])
 
 
 def metrics(results: Iterable[tuple[Row, Cleaned]]) -> dict[str, object]:

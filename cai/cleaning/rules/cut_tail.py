@@ -14,9 +14,9 @@ REASON = "a model trained on cut texts learns not to stop"
 
 LONG_TEXT = 150
 """Shorter human answers often break off; without a finish reason nothing tells them from a spent budget."""
-_CLOSED = regex.compile(
-    r"[.!?…‼⁇⁈⁉؟۔।॥。！？｡:：][\s\"'”’»›)\]}*_~`」』）】》〉>|]*\Z|(?:```|~~~|\||</\w+>|\\\]|\$)\s*\Z"
-)
+_STOPS = tuple(".!?…‼⁇⁈⁉؟۔।॥。！？｡:：")
+_CLOSERS = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000\"'”’»›)]}*_~`」』）】》〉>|"
+_CLOSING_TAG = regex.compile(r"</\w+>\Z")
 _FACE_END = regex.compile(rf"(?:{CLUSTER.pattern})\s*\Z", flags=CLUSTER.flags)
 _DANGLING = frozenset(
     [
@@ -135,7 +135,7 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
     if not text or (row.finish_reason != "length" and row.finish_reason not in (None, "stop")):
         return []
     places = view.spans
-    if not places or (_CLOSED.search(text) and not _hangs(view, len(places) - 1)) or _FACE_END.search(text[-24:]):
+    if not places or (_closed(text) and not _hangs(view, len(places) - 1)) or _FACE_END.search(text[-24:]):
         return []
     budget = row.finish_reason == "length"
     last = len(places) - 1
@@ -151,7 +151,7 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
         if inside.kind == "verse":
             return []
         before = [region for region in lines if region.kind == inside.kind and region.end < inside.start]
-        if before and not _CLOSED.search(text[before[-1].start : before[-1].end].rstrip()) and len(before) >= 1:
+        if before and not _closed(text[before[-1].start : before[-1].end].rstrip()) and len(before) >= 1:
             return []
     removed = {last}
     while last - 1 not in removed and last > 0:
@@ -174,6 +174,15 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
     if len(removed) == len(places):
         return [Drop("cut_tail")] if budget else []
     return list(view.without(removed))
+
+
+def _closed(text: str) -> bool:
+    """Whether the text ends on a stop, with what closes over it, or on a sign of code."""
+    return (
+        text.rstrip(_CLOSERS).endswith(_STOPS)
+        or text.endswith(("```", "~~~", "|", "\\]", "$"))
+        or (text.endswith(">") and _CLOSING_TAG.search(text[-40:]) is not None)
+    )
 
 
 def _only_marker(sentence: str) -> bool:

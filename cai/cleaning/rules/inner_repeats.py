@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from operator import and_, eq
 
 import regex
 
@@ -100,14 +100,16 @@ _LINKS = frozenset(["and", "by", "or", "to", "on", "after", "upon", "und", "et",
 
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts that leave one round of every run of equal rounds; numbers, emphasis, code, tables and verse stay."""
-    tokens = view.tokens
-    if len(tokens) < 3:
+    words = view.flat
+    if len(words) < 3 or not (view.n_grams_again or any(map(eq, words, words[1:]))):
         return []
-    text = view.text
-    words = [text[start:end].casefold() for start, end in tokens]
+    runs = _runs(words)
+    if not runs:
+        return []
+    text, tokens = view.text, view.tokens
     cuts: list[Cut] = []
     covered = 0
-    for start, period, length in _runs(words):
+    for start, period, length in runs:
         if start < covered:
             continue
         rounds = length // period  # beside the first
@@ -131,31 +133,32 @@ def find(view: View, row: Row) -> list[Cut]:
 
 def _runs(words: list[str]) -> list[tuple[int, int, int]]:
     """(start, period, length): from start + period on, length words equal the word one period before them."""
-    hits: dict[int, int] = defaultdict(int)
-    seen: dict[tuple[str, str], list[int]] = {}
-    previous = words[0]
-    if len(words) > 2 and words[0] == words[1]:
-        hits[1] += 1
-    for place in range(1, len(words)):
-        pair = (previous, words[place])
-        previous = words[place]
-        places = seen.setdefault(pair, [])
-        for earlier in places[-4:]:
-            if place - earlier <= LONGEST_PERIOD:
-                hits[place - earlier] += 1
+    # A run of any period but 1 holds four words that stand again one period later.
+    periods = {1}
+    seen: dict[tuple[str, str, str, str], list[int]] = {}
+    for place, gram in enumerate(zip(words, words[1:], words[2:], words[3:], strict=False)):
+        places = seen.get(gram)
+        if places is None:
+            seen[gram] = [place]
+            continue
+        periods.update(place - earlier for earlier in places[-4:] if place - earlier <= LONGEST_PERIOD)
         places.append(place)
     found = []
-    for period, count in hits.items():
-        if count < (1 if period == 1 else 2 * period - 2):
-            continue
-        length = 0
-        for place in range(period, len(words) + 1):
-            if place < len(words) and words[place] == words[place - period]:
-                length += 1
-                continue
-            if length >= 2 * period or length >= period >= 8:
-                found.append((place - length - period, period, length))
-            length = 0
+    for period in periods:
+        equal = bytes(map(eq, words, words[period:]))
+        least = b"\x01" * (period if period >= 8 else 2 * period)
+        start = equal.find(least)
+        runs = []
+        while start >= 0:
+            end = equal.find(b"\x00", start)
+            end = len(equal) if end < 0 else end
+            runs.append((start, period, end - start))
+            start = equal.find(least, end)
+        # one round and a part of the next is a loop only where the period shows elsewhere too
+        if any(length >= 2 * period - 1 for _, _, length in runs) or (
+            runs and sum(map(and_, equal, equal[1:])) >= 2 * period - 2
+        ):
+            found.extend(runs)
     # the shortest period explains a run, longer ones are its multiples
     return sorted(found)
 
