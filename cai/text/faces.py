@@ -90,8 +90,10 @@ def _tail(text: str, faces: list[tuple[int, int, str]]) -> list[tuple[int, int]]
     for form, count in Counter(form for _, _, form in near).items():
         if count < TAIL_COUNT or form in _STARS - {"🌟"}:
             continue
-        same = [face for face in near if face[2] == form]
-        if sum(_begins_line(text, start) for start, _, _ in same) * 2 >= count:
+        same = [face for face in near if face[2] == form and _closes(text, *face[:2])]
+        if len(same) < TAIL_COUNT:
+            continue
+        if sum(_begins_line(text, start) for start, _, _ in same) * 2 >= len(same):
             continue
         for start, end, _ in same[2:]:
             if _begins_line(text, start):
@@ -103,6 +105,14 @@ def _tail(text: str, faces: list[tuple[int, int, str]]) -> list[tuple[int, int]]
                 begin = start
             gone.append((begin, end))
     return sorted(gone)
+
+
+def _closes(text: str, start: int, end: int) -> bool:
+    """Whether a face stands where a sentence ends, and not for a thing within one ("🍎 + 🍎 = 2")."""
+    behind = text[end:].lstrip(" \t.!?…*_)\"'”’")
+    if not behind or behind[0] == "\n" or text[:start].rstrip()[-1:] in (*".!?…。！？؟।", ""):
+        return True
+    return behind[0].isalpha() and not behind[0].islower()
 
 
 def _begins_line(text: str, start: int) -> bool:

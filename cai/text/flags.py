@@ -52,7 +52,8 @@ def emoji_run(text: str) -> bool:
 def max_sentence_count_outside_protected(text: str) -> int:
     """How often the most frequent sentence is said outside code, tables, list items, quotes, verse and labels.
 
-    Sentences of one or two words ("Yes.") count only where they follow each other.
+    Sentences of one or two words ("No!") count only where they follow each other, and three in a row count as two: said
+    with emphasis, not in a loop.
     """
     pieces = spans(text)
     found = regions(text)
@@ -69,6 +70,6 @@ def max_sentence_count_outside_protected(text: str) -> int:
             most = max(most, counts[words])
         else:
             run = run + 1 if words == previous else 1
-            most = max(most, run)
+            most = max(most, run - 1 if run > 2 else run)
         previous = words
     return most

@@ -143,6 +143,12 @@ _STEMS = tuple(
         }
     )
 )
+_REFUSES = re.compile(
+    r"\b(?:cannot|can't|won't|will not|don't|do not|unable|refuse|decline|not (?:able|capable|comfortable|going|willing|here))\b"
+)
+_MY_EARLIER = re.compile(
+    r"\bmy\s+(?:\w+\s+)?(?:original|previous|prior|preceding|last|latest|initial|earlier|former|first)\s+(?:\w+\s+)?(?:answers?|responses?|repl(?:y|ies))\b"
+)
 _ASKS = re.compile(
     r"(?:^|, )(?:do|did|does|are|is|was|were|can|could|would|should|what|why|how|who|which|have|has|may|might)\b[^,]*\?$"
 )
@@ -158,9 +164,11 @@ _REDO = re.compile(
     r"|(?:version|response|reply) (?:of (?:the|my|your) (?:\w+ )?(?:response|reply|answer|message|statement)|that (?:is|avoids|removes|does)|without|with (?:the|all|any|a focus)))\b"
     r"|überarbeitete|verbesserte|umformuliert|révisée?|reformulée?|revisad[ao]|reescrit[ao]|riscritt[ao]|rivedut[ao]|исправленн|переписанн|переформулир|улучшенн|修改|修订|改写|改进后|重写|書き直|修正"
 )
-_REDO_SCREEN = re.compile(
-    r"(?i)revis|re-?wri|re-?wro|re-?phr|reword|rework|reform|paraph|toned|version|response|reply|answer|statement|message|attempt|überarb|verbess|umform|révis|reescr|riscr|rivedu|исправ|перепис|перефор|улучш|修|改|重写|書き直"
-)
+_REDO_STEMS = (
+    "revis", "rewri", "re-wri", "rewro", "re-wro", "rephr", "re-phr", "reword", "rework", "reform", "paraph", "toned", "version", "response", "reply", "answer",
+    "statement", "message", "attempt", "überarb", "verbess", "umform", "révis", "reescr", "riscr", "rivedu", "исправ", "перепис", "перефор", "улучш", "修", "改", "重写",
+    "書き直",
+)  # fmt: skip
 _LEAD_END = re.compile(r"[:：](?:\*\*|__|[\"”])?(?=\s|$|[\"“«*「]|[^\x00-\u2e7f])|\n")
 _ASKS_REWRITE = re.compile(
     r"(?i)\b(?:re-?write|re-?phrase|reword|revise|edit|proofread|improve|paraphrase|correct|essay|email|e-mail|letter|draft|summari[sz]e|translate|version|response|reply|critique|feedback|evaluate|rate|review|assistant|chatbot|answers?|statement|user)\b"
@@ -184,7 +192,7 @@ def preamble_end(text: str) -> int:
     """
     begin = len(text) - len(text.lstrip())
     head = text[begin : begin + 420]
-    if _REDO_SCREEN.search(head) is None:
+    if not any(map(head.lower().__contains__, _REDO_STEMS)):
         return 0
     for match in _LEAD_END.finditer(head):
         lead = head[: match.end()].strip().casefold().replace("’", "'")
@@ -207,12 +215,17 @@ def grade(sentence: str) -> int:
     (2, 1, 0)
     """
     low = sentence.casefold().replace("’", "'")
-    if not any(stem in low for stem in _STEMS):
+    if not any(map(low.__contains__, _STEMS)):
         return 0
     if low.endswith("?") and _ASKS.search(low):
         return 0
     for triggers, pattern in _STRONG:
         if any(trigger in low for trigger in triggers) and pattern.search(low):
+            # A refusal lists what it refuses, and an answer may take back an earlier one of its own.
+            if pattern is _STRONG[0][1] and _REFUSES.search(low):
+                continue
+            if pattern in (_STRONG[2][1], _STRONG[3][1]) and pattern.search(_MY_EARLIER.sub(" ", low)) is None:
+                continue
             return 2
     for triggers, pattern in _WEAK:
         if any(trigger in low for trigger in triggers) and pattern.search(low):
@@ -231,7 +244,7 @@ def talk(text: str, sentence_spans: list[tuple[int, int]] | None = None) -> list
 def may_talk(text: str) -> bool:
     """False only where no sentence can have a grade: a cheap screen."""
     low = text.casefold()
-    return any(stem in low for stem in _STEMS)
+    return any(map(low.__contains__, _STEMS))
 
 
 def asks_for_rewriting(prompt: str | None) -> bool:

@@ -35,6 +35,10 @@ _QUOTED = re.compile(
 _CODE_LINE = re.compile(
     r"^(?: {4,}|\t)\S|^\s*(?:[}\])]+[;,]?|(?:def|class|import|from|return|if|for|while|elif|else|try|print|echo|let|const|var|func|fn|public|private|static|void|int|float|#include|SELECT|INSERT|UPDATE|<\/?\w+)\b.*[;:{}()>]|[\w.\[\]]+\s*(?:=|\+=|:=)\s*\S.*|.*[;{}]|[\w.]+\(.*\);?|\$ .+)\s*$"
 )
+_PROSE_LINE = re.compile(
+    r"(?!(?:SELECT|INSERT|UPDATE|DELETE|import|from|return|def|class|let|const|var|int|void|float|public|private|static|echo|print|use|using|package)\b)[^\W\d_]+(?:[,'’]?[ '’-][^\W\d_]+){2,}[,:]?;$"
+)
+"""A line of verse may end in a semicolon."""
 _ENDS_OPEN = re.compile(r"[,;:—–-]?[\"'”’)]*$")
 
 
@@ -110,15 +114,15 @@ def _lines(text: str, found: list[Region]) -> None:
             found.append(Region(start, end, "list"))
         elif bare.startswith(">"):
             found.append(Region(start, end, "quote"))
-        elif bare.count("|") >= 2 or (bare.count("\t") >= 1 and "\t" in bare):
+        elif (bare.count("|") >= 2 and (bare[0] == "|" or " |" in bare)) or (bare.count("\t") >= 1 and "\t" in bare):
             found.append(Region(start, end, "table"))
-        elif _CODE_LINE.match(line) and not bare.endswith("."):
+        elif _CODE_LINE.match(line) and not bare.endswith(".") and not _PROSE_LINE.match(bare):
             code.append((start, end))
         elif _is_label(bare):
             found.append(Region(start, end, "label"))
         else:
             plain = True
-        if plain and len(bare) <= 75 and len(bare.split()) <= 13:
+        if plain and len(bare) <= 80 and len(bare.split()) <= 15:
             verse.append((start, end, bare))
         else:
             if len(verse) >= 3:

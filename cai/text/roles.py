@@ -19,6 +19,8 @@ _REQUEST = (
 )
 _PLAIN_MODEL = r"(?:(?:AI )?Assistant|ASSISTANT|assistant|AI|Chatbot|ChatGPT|Bot|Asistente|Assistent|助手|助理|Ассистент|Claude|Llama|GPT)"
 
+_INITIAL_HUMAN = regex.compile(r"\n[ \t]*\n[ \t]*(?P<tag>H[ \t]*:)(?=\s)")
+_INITIAL_MODEL = regex.compile(r"^[ \t]*A[ \t]*:(?=\s)", regex.M)
 TOKEN = regex.compile(
     r"<[|｜][^|｜<>\n]{1,40}[|｜]>"  # ChatML, Llama 3, DeepSeek
     r"|<</?SYS>>|\[/?(?:INST|SYS|SYSTEM|USER|HUMAN|ASSISTANT|BOT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
@@ -42,7 +44,7 @@ _PLAIN = regex.compile(
     regex.M,
 )
 MAYBE = regex.compile(
-    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:Draft answer|What is wrong with it|Task|[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente)(?: ?\d+)?[*_\])]*\s*[:：]"
+    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:Draft answer|What is wrong with it|Task|[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente|Human|\nH)(?: ?\d+)?[*_\])]*\s*[:：]"
 )
 """Finds nothing only where there is no tag: a cheap screen."""
 
@@ -67,8 +69,20 @@ def tags(text: str) -> list[tuple[int, int, str]]:
         found.append((match.start(), match.end(), "user" if match["user"] or match["user2"] else "model"))
     for match in _PLAIN.finditer(text):
         found.append((*match.span("tag"), "user" if match["user"] else "model"))
+    found.extend(_initials(text))
     found.sort()
     return found
+
+
+def _initials(text: str) -> list[tuple[int, int, str]]:
+    """ "H:" and "A:" on paragraphs of their own, where the text before them is an answer and no dialogue."""
+    human = _INITIAL_HUMAN.search(text)
+    if human is None or not text[: human.start()].strip():
+        return []
+    model = _INITIAL_MODEL.search(text, human.end())
+    if model is None or _INITIAL_MODEL.search(text, 0, human.start() + 2):
+        return []
+    return [(human.start("tag"), human.end("tag"), "user")]
 
 
 def _html(text: str, match: regex.Match[str]) -> bool:

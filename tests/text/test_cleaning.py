@@ -1,6 +1,8 @@
 """What cleaning promises whatever the text: exact logs, fixed points, nothing said otherwise."""
 
+import gzip
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cai.cleaning.clean import Cleaned, Row, clean_row, clean_rows, metrics
+from cai.cleaning.clean import Cleaned, Row, clean_batch, clean_row, clean_rows, metrics
 from cai.cleaning.editor import edit_rows
 from cai.cleaning.edits import apply, undo
 from cai.cleaning.plan import from_list, plan
 from cai.cleaning.rules import RULES
+from cai.cleaning.screen import _look_at_column, _look_at_each
 from cai.cleaning.view import View
 from cai.dialogue import Dialogue
 from cai.errors import ParamsError
@@ -218,11 +221,73 @@ def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, obj
         plan(variant, variants)
 
 
-def test_the_screen_lets_no_row_by_that_the_rules_would_change() -> None:
+def test_hard_texts_that_the_rules_were_not_written_on() -> None:
+    """Labels of one author, written before the rules saw them: 0.955 of 291 and 12 of 180 then (EXPERIMENTS.md)."""
+    rows = _labelled("hard_degenerate")
+    missed = []
+    for row in rows:
+        kept = _clean(row).text
+        left = kept is not None and kept.count(str(row.get("junk", "\0"))) > int(row.get("most", 0))
+        if kept == row["text"] or left or (kept is not None and row["keeps"] not in kept):
+            missed.append(row["id"])
+    assert len(rows) > 290 and len(missed) <= 0.04 * len(rows), missed
+    changed = [row["id"] for row in _labelled("hard_legitimate") if _clean(row).text != row["text"]]
+    assert len(changed) <= 2, changed
+
+
+def _mutated(texts: list[str], n: int, seed: int = 0) -> list[str]:
+    draw = random.Random(seed)
+    found = []
+    for _ in range(n):
+        text, other = draw.choice(texts), draw.choice(texts)
+        at = draw.randrange(len(text) + 1)
+        to = min(len(text), at + draw.randrange(80))
+        found.append(
+            draw.choice(
+                (
+                    text[:at] + other[at:],
+                    text[:to] + text[at:to] * draw.randrange(1, 5) + text[to:],
+                    text[:at],
+                    f"{text} {text}",
+                    text[:at]
+                    + draw.choice(("😊", " :)", "\n\nHuman: ", "<|im_end|>", "\n- ", "\ud800", "“")) * 3
+                    + text[at:],
+                )
+            )
+        )
+    return found
+
+
+def _same_screened(texts: list[str], finish: str | None) -> None:
+    rows = [Row(str(place), text, finish_reason=finish) for place, text in enumerate(texts)]
+    screened, whole = (clean_batch(rows, RULES_PLAN, screened=way) for way in (True, False))
+    for row, one, other in zip(rows, screened, whole, strict=True):
+        # Marks apart: only the editor reads them, and a plan without it makes none.
+        assert one._replace(flags=()) == other._replace(flags=()), row.text[:60]
+        assert clean_row(row, RULES_PLAN) == one, row.text[:60]  # alone as among others
+
+
+@pytest.mark.parametrize("finish", [None, "length"])
+def test_the_screen_lets_no_row_by_that_the_rules_would_change(finish: str | None) -> None:
     texts = [row["text"] for name in ("degenerate", "legitimate") for row in _labelled(name)]
     texts.append("Keep it locked away.\n\nTask: Write a new answer that is kind.\nWrite only the new answer.")
-    for text in texts:
-        row = Row("1", text, finish_reason="length")
-        # Marks apart: only the editor reads them, and a plan without it makes none.
-        screened, whole = (clean_row(row, RULES_PLAN, screened=way)._replace(flags=()) for way in (True, False))
-        assert screened == whole, text[:60]
+    _same_screened(texts[::2] + _mutated(texts, 150), finish)
+
+
+@pytest.mark.slow
+def test_the_screen_lets_none_of_the_raw_revisions_by() -> None:
+    path = Path(__file__).parents[2] / ".." / "shared" / "data" / "revisions" / "smollm2-raw.jsonl.gz"
+    if not path.exists():
+        pytest.skip("no raw revisions here")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        texts = [json.loads(line)["revision"] for line in lines]
+    _same_screened(texts, "length")
+    _same_screened(_mutated(texts, 3000), None)
+
+
+def test_a_column_and_single_texts_are_looked_at_alike() -> None:
+    names = ("degenerate", "legitimate", "hard_degenerate", "hard_legitimate")
+    texts = [str(row["text"]) for name in names for row in _labelled(name)]
+    texts += ["", "\u3000", "x" * 500 + " revised", "Say it :) :) XD", "[INST] a", "H: b\n\nH: c"]
+    for column, each in zip(_look_at_column(texts, ["user"]), _look_at_each(texts, ["user"]), strict=True):
+        assert column.tolist() == each.tolist()

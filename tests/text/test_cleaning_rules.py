@@ -43,6 +43,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Names:\n- **One (first):** Red\n- **Two (second):** Blue\n- **Three (third):** Green",) * 2,  # bold, no face
         ("Bye! 😊😊", "Bye! 😊😊"),
         ("Rated ★★★★☆", "Rated ★★★★☆"),
+        ("🍎 + 🍎 + 🍎 = 12, so one apple is 4.",) * 2,
         ("✅ One\n✅ Two\n✅ Three", "✅ One\n✅ Two\n✅ Three"),
     ],
     "inner_repeats": [
@@ -67,6 +68,12 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ),
         ("1. Wash hands.\n2. Dry hands.\n3. Wash hands.\n4. Dry hands.\n5. Wash hands.",) * 2,
         ("Take 2.5 kg. Then add 2.5 kg.",) * 2,
+        ("No! No! No! Leave it alone and call the fire brigade from outside, not from the kitchen.",) * 2,
+        (
+            "What do we want? Clean water! When do we want it? Now! What do we want? Clean water! When do we want it? Now!",
+        )
+        * 2,
+        ("Then x + 1 > 1. This is what we had to show. Then x + 1 = 1. And so it is not.",) * 2,
     ],
     "near_repeats": [
         (
@@ -82,6 +89,8 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
     ],
     "line_loops": [
         ("Ideas:\n" + "\n".join(f"{n}. Be kind." for n in range(1, 9)), "Ideas:\n1. Be kind."),
+        # MT-Bench's reference to question 117 restates its numbered inequalities; the words of both are the same
+        ("1) x + 5 < 10\n2) -(x + 5) < 10\n\nSolve each:\n\n1) x + 5 < 10\nx < 5\n\n2) -(x + 5) < 10\nx > -15",) * 2,
         ("- Knit 10 rows.\n- Purl one row.\n- Knit 10 rows.\n- Purl one row.",) * 2,
     ],
     "closings": [
@@ -102,6 +111,8 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
             f"{SAFE} Keep children away from it.",
         ),
         ("The emergency response was quick.",) * 2,
+        ("Apologies for the oversight in my initial response. The key lies in the colours.",) * 2,
+        ("I won't write jokes that are racist, sexist, offensive, or hateful.",) * 2,
     ],
     "cut_tail": [
         ("Call a doctor. Then go to the", "Call a doctor."),

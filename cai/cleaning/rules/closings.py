@@ -122,8 +122,21 @@ COURTESY = frozenset(
         "свидания",
     ]
 )
-_PLAIN = frozenset(
+PLAIN = frozenset(
     [
+        "touch",
+        "up",
+        "comes",
+        "came",
+        "arise",
+        "arises",
+        "drop",
+        "line",
+        "message",
+        "give",
+        "shout",
+        "turn",
+        "things",
         "a",
         "an",
         "and",
@@ -412,5 +425,5 @@ def is_closing(words: list[str]) -> bool:
     courtesy = sum(word in COURTESY for word in words)
     if not courtesy:
         return False
-    known = sum(word in COURTESY or word in _PLAIN for word in words)
+    known = sum(word in COURTESY or word in PLAIN for word in words)
     return known >= len(words) - len(words) // 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cai.cleaning.edits import Cut
 from cai.cleaning.view import Row, View
 from cai.text.regions import ITEM
@@ -15,6 +17,7 @@ ROUNDS = 3
 LONG_ITEM = 6
 ADJACENT = 9
 """An item of so many words right after itself is no step to be done twice."""
+_EQUATION = re.compile(r"[\w)\]}] ?(?:=|≠|≤|≥|<|>|≈|\\leq?|\\geq?) ?[\w(\\{-]")
 _KINDS = frozenset({"list", "table"})
 
 
@@ -49,8 +52,8 @@ def find(view: View, row: Row) -> list[Cut]:
         seen: dict[str, int] = {}
         repeats = []
         for place, found in enumerate(keys):
-            if size(found) < LONG_ITEM:
-                continue
+            if size(found) < LONG_ITEM or _EQUATION.search(text, *lines[place]):
+                continue  # an equation is restated where it is needed again
             if found in seen:
                 repeats.append(place)
             seen.setdefault(found, place)
@@ -61,7 +64,9 @@ def find(view: View, row: Row) -> list[Cut]:
 
 def _bare(line: str) -> str:
     marker = ITEM.match(line)
-    return key(line[marker.end() :] if marker else line)
+    said = line[marker.end() :] if marker else line
+    # "x + 5" and "x - 5" have the same words
+    return key(said) if _EQUATION.search(said) is None else said.strip().casefold()
 
 
 def _line(text: str, start: int, end: int) -> Cut:

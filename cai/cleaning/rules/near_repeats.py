@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from difflib import SequenceMatcher
 
 from cai.cleaning.edits import Cut
@@ -157,17 +158,22 @@ def find(view: View, row: Row) -> list[Cut]:
     """Cuts of the later ones of at least three near-equal sentences; of two where both ways of saying it come in turn."""
     words, free = view.words, view.free
     long = [place for place in range(len(words)) if free[place] and len(words[place]) >= SHORTEST]
-    if len(long) < 3:
+    # Sentences of which one word in five differs share four words in a row, twice, or their first and last word.
+    edges = {(words[place][0], words[place][-1]) for place in long}
+    if len(long) < 3 or (view.n_grams_again < 2 and len(long) - len(edges) < 2):
         return []
     bags = {place: frozenset(words[place]) for place in long}
+    weight = {place: 0.375 * len(bag) for place, bag in bags.items()}
     group: dict[int, int] = {}
     members: dict[int, list[int]] = {}
     for position, place in enumerate(long):
+        bag, half = bags[place], weight[place]
         for earlier in reversed(long[max(0, position - WINDOW) : position]):
-            shared = len(bags[place] & bags[earlier])
-            if shared * 2 < 0.75 * (len(bags[place]) + len(bags[earlier])):
+            least = half + weight[earlier]
+            other = bags[earlier]
+            if len(bag) < least or len(other) < least or len(bag & other) < least:
                 continue
-            if alike(words[earlier], words[place]):
+            if not _differ_in_meaning(bag ^ other) and alike(words[earlier], words[place]):
                 head = group.get(earlier, earlier)
                 group[place] = head
                 members.setdefault(head, [head]).append(place)
@@ -180,7 +186,7 @@ def find(view: View, row: Row) -> list[Cut]:
     for head, place in sorted(pairs):  # two rounds of a block of at least three near-equal sentences
         if (head + 1, place + 1) in pairs and (head + 2, place + 2) in pairs:
             removed.update({place, place + 1, place + 2})
-    if not removed:
+    if not removed and view.n_grams_again > LOOPING * (view.n_words - 4 * len(words)):
         removed = _stale(view)
     return view.without(removed)
 
@@ -217,11 +223,13 @@ def alike(first: list[str], second: list[str]) -> bool:
     if matcher.ratio() < (ALIKE if shortest >= 7 else 0.75):
         return False
     for tag, a, b, c, d in matcher.get_opcodes():
-        if tag != "equal" and any(
-            word in LOADED or word[0].isdigit() or word.endswith("n't") for word in (*first[a:b], *second[c:d])
-        ):
+        if tag != "equal" and _differ_in_meaning((*first[a:b], *second[c:d])):
             return False
     return True
+
+
+def _differ_in_meaning(words: Collection[str]) -> bool:
+    return any(word in LOADED or word[0].isdigit() or word.endswith("n't") for word in words)
 
 
 def _enumerates(view: View, places: list[int]) -> bool:
@@ -236,8 +244,9 @@ def _enumerates(view: View, places: list[int]) -> bool:
         fillings.append(filling)
     if len(set(fillings)) < len(fillings) or () in fillings:
         return False
-    start, end = view.spans[places[1]][0], view.spans[places[-1]][1]
-    names = [word for word in view.text[start:end].split() if word[:1].isupper()]
+    names = [  # behind the first word, which is capital in any sentence
+        word for place in places[1:] for word in view.text[slice(*view.spans[place])].split()[1:] if word[:1].isupper()
+    ]
     capital = {name.strip(".,:;!?\"'").casefold() for name in names}
     named = sum(any(word in capital and word not in first for word in filling) for filling in fillings)
     if len(first) >= 12 and all(len(filling) == 1 for filling in fillings):

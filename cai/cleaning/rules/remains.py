@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from cai.cleaning.view import Drop, Row, View
 from cai.text.flags import max_sentence_count_outside_protected
+from cai.text.regions import protects
 from cai.text.sentences import key, size
 
 ID = "remains"
 REASON = "a stub teaches stubs, and what no rule could untangle must not be trained on"
 
+_MEANT = frozenset({"verse", "table", "code"})
 FEWEST = 3
 CROWDED = 0.5
 TAIL = 8
@@ -31,9 +31,14 @@ def find(view: View, row: Row) -> list[Drop]:
         return [Drop("stub")]
     if len(set(view.keys)) < len(view.keys) and max_sentence_count_outside_protected(view.text) >= 3:
         return [Drop("still_repeats")]
-    if n_words >= 40 and "```" not in view.text:
-        flat = [word for sentence in view.words for word in sentence]
-        grams = Counter(zip(flat, flat[1:], flat[2:], flat[3:], strict=False))
-        if len(grams) and 1 - len(grams) / sum(grams.values()) > CROWDED:
+    if n_words >= 40 and view.n_grams_again and "```" not in view.text:
+        flat = [
+            word
+            for (start, end), sentence in zip(view.spans, view.words, strict=True)
+            if not protects(view.regions, start, end, _MEANT)
+            for word in sentence
+        ]
+        n_grams = len(flat) - 3
+        if n_grams > 0 and 1 - len(set(zip(flat, flat[1:], flat[2:], flat[3:], strict=False))) / n_grams > CROWDED:
             return [Drop("still_repeats")]
     return []

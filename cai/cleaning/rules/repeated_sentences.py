@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from cai.cleaning.edits import Cut
+from cai.cleaning.rules.closings import is_closing
 from cai.cleaning.view import Row, View
 
 ID = "repeated_sentences"
@@ -12,7 +14,11 @@ REASON = "self-training multiplies repeated sentences; editing them away is what
 
 TAIL = 8
 TAIL_SHARE = 0.2
+_SUM = re.compile(r"(?<=[\w)\]} ])[-+*/^=<>≤≥≠≈±×÷−](?=[\w(\[{ ])")
 SHORT_TEXT = 12
+EMPHATIC = 3
+"""A word or two may be said three times in a row: "No! No! No!"."""
+CALLED = 6
 
 
 def find(view: View, row: Row) -> list[Cut]:
@@ -37,6 +43,8 @@ def find(view: View, row: Row) -> list[Cut]:
             seen[key] = place
             continue
         size = sizes[place]
+        if (counts[key] == 2 and size >= 3 and _called(view, seen[key], place)) or _other_sum(view, seen[key], place):
+            continue
         if size >= 5:
             # a short refusal may say it twice
             if counts[key] == 2 and n_words <= SHORT_TEXT + size and n_words <= 24 and place - seen[key] > 1:
@@ -45,29 +53,47 @@ def find(view: View, row: Row) -> list[Cut]:
         elif size >= 3:
             if counts[key] >= 3 or (place in crowded and (place - seen[key] <= 4 or place >= len(keys) - 3)):
                 removed.add(place)
-        elif (run >= 3 or (counts[key] >= 3 and run >= 2 and _runs_to_three(keys, place))) and (
-            n_words > SHORT_TEXT or counts[key] > 3
-        ):
+        elif counts[key] > EMPHATIC and run >= 2 and _run_length(keys, place) > EMPHATIC:
             removed.add(place)
     if removed:
         _between_removed(keys, sizes, free, seen, removed)
     return view.without(removed)
 
 
-def _runs_to_three(keys: list[str], place: int) -> bool:
+def _run_length(keys: list[str], place: int) -> int:
     first = place
     while first and keys[first - 1] == keys[place]:
         first -= 1
     last = place
     while last + 1 < len(keys) and keys[last + 1] == keys[place]:
         last += 1
-    return last - first >= 2
+    return last - first + 1
+
+
+def _called(view: View, first: int, second: int) -> bool:
+    """Whether a sentence said twice is called out: all from the one to the other is short, ends in "!" or "?" as in a
+    chant or a song, and is no farewell.
+    """
+    if view.sizes[first] > CALLED:
+        return False
+    between = range(first, second + 1)
+    return all(
+        size <= CALLED and view.text[view.spans[place][1] - 1] in "!?！？؟" and not is_closing(view.words[place])
+        for place, size in ((place, view.sizes[place]) for place in between)
+    )
+
+
+def _other_sum(view: View, first: int, second: int) -> bool:
+    """Whether two sentences of the same words and numbers reckon differently: "x + 1 > 1", "x + 1 = 1"."""
+    one, other = (view.text[slice(*view.spans[place])] for place in (first, second))
+    return _SUM.findall(one) != _SUM.findall(other)
 
 
 def _crowded_tail(keys: list[str], free: list[bool], sizes: list[int]) -> set[int]:
     """The last sentences, where more of them are repeats than an answer has by chance."""
     tail = [place for place in range(len(keys)) if sizes[place] >= 3][-TAIL:]
-    if not tail or 1 - len({keys[place] for place in tail}) / len(tail) < TAIL_SHARE:
+    again = len(tail) - len({keys[place] for place in tail})
+    if again < 2 or again / len(tail) < TAIL_SHARE:
         return set()
     return {place for place in tail if free[place]}
 
