@@ -181,22 +181,51 @@ def compare(
 def mtbench(
     file: Annotated[Path, typer.Argument(help="a judgment file of FastChat: model_judgment/JUDGE_single.jsonl")],
 ) -> None:
-    """What a FastChat judgment file says: the numbers of FastChat's show_result, and what in it is no rating."""
+    """A FastChat judgment file: show_result's numbers, ours with intervals and bounds, and what is no rating."""
     from rich.console import Console
     from rich.table import Table
 
-    from cai.scoring.mtbench import import_judgments
+    from cai.reporting.number import number, shown
+    from cai.scoring.mtbench import QUESTIONS, import_judgments, measures
 
-    found = import_judgments(file)
-    table = Table("model", "turn 1", "turn 2", "mean")
+    found = import_judgments(file, QUESTIONS)
+    table = Table("model", "FastChat's show_result", "mean of both turns [95 %]", "if failed ones were 1 to 10")
     for model, numbers in found.legacy.items():
-        cells = [
-            f"{numbers[name]:.2f} (n = {numbers[f'n_{name}']:.0f})" if name in numbers else "-"
-            for name in ("turn_1", "turn_2", "mean")
+        told = [
+            f"{label} {numbers[name]:.2f} (n = {numbers[f'n_{name}']:.0f})"
+            for name, label in (("turn_1", "turn 1"), ("turn_2", "turn 2"), ("mean", "mean"))
+            if name in numbers
         ]
-        table.add_row(model, *cells)
+        own = {name: one.as_dict() for name, one in measures(found.judgments.get(model, ())).items()}
+        bounds = [own[f"mean_if_failed_{bound}"]["value"] for bound in (1, 10)]
+        between = "" if None in bounds else " to ".join(number(bound, "rating") for bound in bounds)
+        rated = "\n".join(
+            f"{label} {shown(own[name]).line()}"
+            for name, label in (("turn_1", "turn 1"), ("turn_2", "turn 2"), ("mean", "mean"))
+        )
+        table.add_row(model, "\n".join(told), rated, between)
     Console().print(table)
     typer.echo(f"sha256 {found.sha256}; " + ", ".join(f"{name} {n}" for name, n in sorted(found.counts.items())))
+    for fault, rows in found.named.items():
+        more = found.counts[fault] - len(rows)
+        typer.echo(f"{fault}: {', '.join(rows)}{f' and {more} more' if more else ''}")
+
+
+@app.command()
+@said
+def figures(
+    folder: Annotated[Path, typer.Argument(help="where one SVG and one PNG a figure go")],
+) -> None:
+    """The report's figures as files, for documents."""
+    from cai.reporting.figures import png
+    from cai.reporting.report import drawings
+
+    drawn = drawings(project())
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, svg in drawn.items():
+        write_text(folder / f"{name}.svg", svg)
+        (folder / f"{name}.png").write_bytes(png(svg))
+    typer.echo(f"{len(drawn)} figures")
 
 
 @app.command()

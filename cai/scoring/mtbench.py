@@ -25,6 +25,8 @@ from cai.scoring.judges import TRUSTED, Judged, Judgment, Replies, Scale, Standi
 from cai.scoring.statistics import Measure
 
 SCALE = Scale(1, 10, "Rating", MTBENCH_PREFIX, brackets=True)
+QUESTIONS = frozenset(str(number) for number in range(81, 161))
+"""FastChat's ids of the 80 questions."""
 NEED_REFERENCE = frozenset({"math", "reasoning", "coding"})
 _TEMPLATES = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
 
@@ -212,15 +214,20 @@ def show_result(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]
     return result
 
 
+NAMED = 5
+"""Rows of a fault that are named; all of them are counted."""
+
+
 @dataclass(frozen=True)
 class Imported:
     """A FastChat judgment file: one judgment a (model, question, turn), what was wrong in it, and FastChat's own
-    numbers."""
+    numbers. ``named``: for each fault the first rows that have it, as "model/question/turn"."""
 
     judgments: Mapping[str, tuple[Judgment, ...]]
     legacy: Mapping[str, Mapping[str, float]]
     counts: Mapping[str, int]
     sha256: str
+    named: Mapping[str, tuple[str, ...]]
 
 
 def import_judgments(path: Path, questions: Iterable[str] | None = None) -> Imported:
@@ -229,7 +236,8 @@ def import_judgments(path: Path, questions: Iterable[str] | None = None) -> Impo
     Left out of ours and counted: unknown_question, out_of_range (not -1 and not 1..10), duplicate (an earlier row of
     the same
     model, question and turn; a row with a rating beats one without). ``failed`` counts -1. ``legacy`` is over the
-    file as it is.
+    file as it is. ``missing`` are questions and turns without a row that can be used; in ours they stand without a
+    rating, so that no mean mixes the turns unequally and the bounds cover them.
 
     Raises:
         ArtifactError: not JSON lines with question_id, model, turn, score.
@@ -237,6 +245,13 @@ def import_judgments(path: Path, questions: Iterable[str] | None = None) -> Impo
     rows, sha = _json_lines(path, ("question_id", "model", "turn", "score"))
     known = None if questions is None else set(questions)
     found: Counter[str] = Counter(n_rows=len(rows))
+    named: dict[str, list[str]] = defaultdict(list)
+
+    def seen(fault: str, row: Mapping[str, Any]) -> None:
+        found[fault] += 1
+        if len(named[fault]) < NAMED:
+            named[fault].append(f"{row['model']}/{row['question_id']}/{row['turn']}")
+
     kept: dict[tuple[str, str, int], Judgment] = {}
     for number, row in enumerate(rows, start=1):
         score, turn, name = row["score"], row["turn"], str(row["question_id"])
@@ -245,10 +260,10 @@ def import_judgments(path: Path, questions: Iterable[str] | None = None) -> Impo
                 f"{path}: row {number}", "broken judgment", got=f"turn {turn}", expected="turn 1 or 2, a score"
             )
         if known is not None and name not in known:
-            found["unknown_question"] += 1
+            seen("unknown_question", row)
             continue
         if score == -1:
-            found["failed"] += 1
+            seen("failed", row)
             one = Judgment(name, turn, None, "parse_fail", "-1 in the file")
         elif 1 <= score <= 10:
             judge_name = row.get("judge")
@@ -256,15 +271,25 @@ def import_judgments(path: Path, questions: Iterable[str] | None = None) -> Impo
                 name, turn, float(score), "ok", judge=str(judge_name[0]) if isinstance(judge_name, list) else None
             )
         else:
-            found["out_of_range"] += 1
+            seen("out_of_range", row)
             continue
         key = (str(row["model"]), name, turn)
         if key in kept:
-            found["duplicate"] += 1
+            seen("duplicate", row)
             if one.score is None:
                 continue
         kept[key] = one
     by_model: dict[str, list[Judgment]] = defaultdict(list)
-    for key in sorted(kept):
-        by_model[key[0]].append(kept[key])
-    return Imported({m: tuple(js) for m, js in by_model.items()}, show_result(rows), dict(found), sha)
+    for model in sorted({key[0] for key in kept}):
+        asked = known or {key[1] for key in kept if key[0] == model}
+        for name in sorted(asked):
+            for turn in (1, 2):
+                if (model, name, turn) not in kept:
+                    seen("missing", {"model": model, "question_id": name, "turn": turn})
+                absent = Judgment(name, turn, None, "missing", "not in the file")
+                by_model[model].append(kept.get((model, name, turn), absent))
+    return Imported({m: tuple(js) for m, js in by_model.items()}, show_result(rows), dict(found), sha, _frozen(named))
+
+
+def _frozen(named: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {fault: tuple(rows) for fault, rows in sorted(named.items())}

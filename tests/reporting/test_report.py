@@ -186,6 +186,24 @@ def test_drawings_are_the_figures_of_the_page(root, page):
     assert found["figure-2-loss"] in page
 
 
+def test_the_figures_command_writes_an_svg_and_a_png_of_each(root, monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from cai.cli import app
+
+    for name in ("dvc.yaml", "params.yaml"):
+        (root / name).write_text("{}")
+    monkeypatch.chdir(root)
+    done = CliRunner().invoke(app, ["figures", str(tmp_path / "docs")])
+    assert done.exit_code == 0, done.output
+    names = {file.stem for file in (tmp_path / "docs").glob("*.svg")}
+    assert names == set(drawings(root))
+    for name in names:
+        content = (tmp_path / "docs" / f"{name}.png").read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) > 2_000
+
+
 def test_cleaning_names_its_variant_and_how_many_rows_of_how_many(page):
     section = text_of(page, '<section id="cleaning"', '<section id="examples"')
     assert "Variant rules" in section

@@ -115,13 +115,42 @@ def test_a_judgment_file_gives_fastchats_numbers_and_says_what_is_wrong_with_it(
         [row(81, 1, 8), row(81, 2, -1), row(81, 2, 6), row(82, 1, 85), row(999, 1, 3), row(82, 1, 4), row(82, 1, -1)],
     )
     found = mtbench.import_judgments(path, ["81", "82"])
-    assert found.counts == {"n_rows": 7, "failed": 2, "duplicate": 2, "out_of_range": 1, "unknown_question": 1}
+    faults = {"failed": 2, "duplicate": 2, "out_of_range": 1, "unknown_question": 1, "missing": 1}
+    assert found.counts == {"n_rows": 7} | faults
+    assert {fault: len(rows) for fault, rows in found.named.items()} == faults
+    assert found.named["unknown_question"] == ("m/999/1",)
     assert [(one.prompt_id, one.turn, one.score) for one in found.judgments["m"]] == [
         ("81", 1, 8),
         ("81", 2, 6),
         ("82", 1, 4),
+        ("82", 2, None),
     ]
+    # The question that lost a turn is in no mean, whatever its other turn got.
+    assert mtbench.measures(found.judgments["m"])["mean"].value == 7.0
     assert found.legacy["m"]["turn_1"] == pytest.approx((8 + 85 + 3 + 4) / 4)
     path.write_text("{}\n")
     with pytest.raises(ArtifactError, match="lacks keys"):
         mtbench.import_judgments(path)
+
+
+def test_the_command_prints_fastchats_numbers_ours_and_every_fault_by_name(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from cai.cli import app
+
+    rows = [
+        {"question_id": question, "model": "m", "turn": turn, "score": 9 if turn == 1 else 5}
+        for question in range(81, 161)
+        for turn in (1, 2)
+    ]
+    rows[1]["score"] = -1
+    rows.append({"question_id": 7, "model": "m", "turn": 1, "score": 10})
+    path = tmp_path / "gpt-4_single.jsonl"
+    _lines(path, rows)
+    done = CliRunner().invoke(app, ["mtbench", str(path)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "turn 2 5.00 (n = 79)" in done.stdout
+    assert "mean 7.00 [7.00 to 7.00] (n 79, 1 missing)" in done.stdout
+    assert "6.97 to 7.03" in done.stdout
+    assert "unknown_question: m/7/1" in done.stdout
+    assert "failed: m/81/2" in done.stdout
