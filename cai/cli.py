@@ -176,6 +176,44 @@ def compare(
     typer.echo(f"page: {target if page else target.relative_to(root)}")
 
 
+@app.command("judge-card")
+@said
+def judge_card(
+    hhh: Annotated[Path | None, typer.Option(help="HHH comparison items (JSON lines: prompt, corrects)")] = None,
+    hh: Annotated[Path | None, typer.Option(help="HH-RLHF rows (JSON lines, .gz allowed: chosen, rejected)")] = None,
+    human: Annotated[int | None, typer.Option(min=0, help="human-labelled rows a role; 0: none")] = None,
+) -> None:
+    """How far the judge of params.yaml can be trusted, on labelled data; exit 1 where it is not valid.
+
+    The shipped pairs and the files named here are asked in both orders, PyRIT's rows as harm and refusal judge.
+    Nothing is written but what the work directory keeps; the stage judge_card writes the card that the report shows.
+    """
+    from rich.console import Console
+
+    from cai.reporting.judge import card_table
+    from cai.run import Run, load, work_folder
+    from stages.judge_card import Params, card
+
+    root = project()
+    params, servers, budget = load(Params, root, work_folder(root))
+    found: dict[str, Any] = params.judge_card.model_dump() | {
+        name: str(path.resolve()) for name, path in (("hhh", hhh), ("hh", hh)) if path is not None
+    }
+    if human is not None:
+        found["human"]["n"] = human or None
+        if not human:
+            found["human"] |= {"harm": [], "refusal": []}
+    params = Params.model_validate(params.model_dump() | {"judge_card": found})
+    made = card(params, Run("judge_card", None, root, servers, budget.usd))
+    console = Console()
+    console.print(card_table(made))
+    for role, standing in made.roles.items():
+        said_of = "valid" if standing.valid else "not valid: " + "; ".join(standing.reasons)
+        console.print(f"{role}: {said_of}", highlight=False)
+    if not made.valid:
+        raise typer.Exit(1)
+
+
 @app.command()
 @said
 def mtbench(

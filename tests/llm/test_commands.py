@@ -1,15 +1,21 @@
-"""`cai cache` and `cai mtbench`, as typed."""
+"""`cai cache`, `cai mtbench` and `cai judge-card`, as typed."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from cai.cli import app
+from cai.dialogue import Dialogue
 from cai.llm.cache import CompletionStore
+from cai.llm.scripted import ScriptedModel
+from cai.recipes.apply import apply
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -51,3 +57,38 @@ def test_a_fastchat_file_gives_fastchats_numbers_and_what_is_wrong_in_it(tmp_pat
     assert "3.00 (n = 1)" in said
     assert "failed 1" in said
     assert "out_of_range 1" in said
+
+
+def always_a(dialogue: Dialogue, options: object, prefix: str) -> tuple[float, float]:
+    return (0.7, 0.1)
+
+
+def knows(dialogue: Dialogue, options: object, prefix: str) -> tuple[float, float]:
+    """Believes the answer that our pairs, or the written file, name as the good one."""
+    good = {json.loads(line)["good"] for line in (ROOT / "data/sample/judge_pairs.jsonl").read_text().splitlines()}
+    first = dialogue[-1].text.split("\n(A)\n=====\n")[1].split("\n=====")[0]
+    return (0.9, 0.1) if first in good or first == "a good reply" else (0.1, 0.9)
+
+
+@pytest.mark.parametrize(("judge", "valid"), [("always_a", False), ("knows", True)])
+def test_the_judges_card_is_printed_for_the_shipped_pairs_and_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judge: str, valid: bool
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "dvc.yaml").touch()
+    shutil.copytree(ROOT / "data" / "sample", tmp_path / "data" / "sample")
+    values = ["judge.backend=scripted", f"judge.model={__name__}:{judge}_judge"]
+    apply("smollm2", tmp_path / "params.yaml", values)
+    monkeypatch.chdir(tmp_path)
+    row = {f"{which}": f"\n\nHuman: hi\n\nAssistant: a {word} reply" for which, word in
+           (("chosen", "good"), ("rejected", "bad"))}  # fmt: skip
+    (tmp_path / "hh.jsonl").write_text((json.dumps(row) + "\n") * 3)
+    done = CliRunner().invoke(app, ["judge-card", "--hh", "hh.jsonl", "--human", "0"])
+    assert done.exit_code == (0 if valid else 1), done.output
+    assert "63" in next(line for line in done.output.splitlines() if " accuracy " in line)
+    assert ("pairs: valid" in done.output) == valid
+    assert "harm: not valid" in done.output  # no human-labelled rows were asked for
+    assert not (tmp_path / "metrics").exists()
+
+
+always_a_judge, knows_judge = ScriptedModel((), always_a), ScriptedModel((), knows)
