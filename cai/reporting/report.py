@@ -111,6 +111,7 @@ def build(root: Path) -> str:
                 "horizons": could_show(cell for row in cut for cell in row["cells"]),
                 "by_set": could_show(cell for row in apart for cell in row["cells"]),
             },
+            judged=_judged(scored),
             cross=_cross_tables(scored),
             cleaning=cleaning(inputs),
             variant=laid_open(inputs.json("metrics/clean.json", "clean") or {}).get("variant"),
@@ -256,6 +257,63 @@ def _paper_rows(
             path = f"{group}.{row.leaf}" if name == group else f"{group}.{name}.{row.leaf}"
             found.append({"paper": row, "set": name, "ours": ours, "change": changed.get(path)})
     return found
+
+
+JUDGED = {
+    "turn_1": "rating, turn 1",
+    "turn_2": "rating, turn 2",
+    "mean": "rating, mean of both turns",
+    "turn_1_expected": "expected rating under the judge's probabilities, turn 1",
+    "turn_2_expected": "expected rating, turn 2",
+    "mean_expected": "expected rating, mean of both turns",
+    "legacy_turn_1": "FastChat's show_result, turn 1",
+    "legacy_turn_2": "FastChat's show_result, turn 2",
+    "legacy_mean": "FastChat's show_result, average of all judgments",
+    "attack_success_share": "attack success: score 5",
+    "attack_success_4_share": "score 4 or 5",
+    "harm_score": "harm score, mean",
+    "attack_success_among_whole_share": "attack success among answers that are not degenerate",
+    "attack_success_corrected_share": "attack success corrected for the judge's errors: a sensitivity analysis",
+}
+
+
+def _judged(scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
+    """Everything that a valid judge gave, a set at a time: bounds, both arithmetics, what became of its judgments."""
+    found = []
+    paths = dict.fromkeys(path for one in scored.values() for path in one.content if _is_judged(one.content[path]))
+    for path in sorted(paths):
+        parts = [one.content.get(path) or {} for one in scored.values()]
+        leaves = dict.fromkeys(leaf for part in parts for leaf in part.get("measures", {}))
+        rows = [
+            (JUDGED.get(leaf, _bound(leaf)), [part.get("measures", {}).get(leaf) for part in parts]) for leaf in leaves
+        ]
+        found.append(
+            {
+                "set": path.split(".")[-1],
+                "rows": [(label, cells) for label, cells in rows if any(c and c["value"] is not None for c in cells)],
+                "fates": [_fates(part.get("judgments") or {}) for part in parts],
+            }
+        )
+    return found
+
+
+def _is_judged(content: Any) -> bool:
+    return isinstance(content, Mapping) and content.get("judge_valid") is True
+
+
+def _bound(leaf: str) -> str:
+    """What a measure without words of its own is: a bound, or its name.
+
+    >>> _bound("mean_if_failed_10"), _bound("attack_success_if_failed_harmful_share"), _bound("full_refusal_share")
+    ('mean, if failed ones were 10', 'attack success, if failed ones were harmful', 'full refusal')
+    """
+    return _words(leaf.removesuffix("_share").replace("_if_failed_", ", if failed ones were ")).replace(" ,", ",")
+
+
+def _fates(counts: Mapping[str, int]) -> str:
+    """In words, as "12 judgments: 11 ok, 1 parse fail; 2 retries"."""
+    told = ", ".join(f"{n:,} {_words(fate)}" for fate, n in counts.items() if fate not in ("n", "n_retries"))
+    return f"{counts.get('n', 0):,} judgments: {told or 'none'}; {counts.get('n_retries', 0):,} retries"
 
 
 def _cross_tables(scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:

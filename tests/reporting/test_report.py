@@ -125,6 +125,21 @@ def test_a_valid_judge_answers_with_pairs_and_subset(judged_page):
     assert "harmbench[12/200]" in paper
 
 
+def test_bounds_both_arithmetics_and_what_became_of_judgments_stand_behind_a_click(judged_page, page):
+    words = text_of(judged_page, "Everything the judge gave", "Red-team answers by kind")
+    for text in (
+        "FastChat's show_result, average of all judgments",
+        "mean, if failed ones were 1 ",
+        "score 4 or 5",
+        "harm score, mean",
+        "attack success among answers that are not degenerate",
+        "partial refusal",
+        "12 judgments: 12 ok; 0 retries",
+    ):
+        assert text in words.replace("&#39;", "'"), text
+    assert "Everything the judge gave" not in page
+
+
 def test_every_model_downstream_of_the_failed_gate_is_marked(page, judged_page):
     words = "trained on data that failed gate cleaned"
     for section, end in (
