@@ -107,11 +107,20 @@ def degeneration(
 @app.command()
 @said
 def show(
-    prompt_id: Annotated[str, typer.Argument(help="a prompt_id, or as many of its first digits as name one row")],
+    prompt_id: Annotated[
+        str, typer.Argument(help="a prompt_id, or as many of its first digits as name one row; or `edits`")
+    ],
+    rule: Annotated[str | None, typer.Option(help="with `edits`: rows that this rule touched")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="with `edits`: at most so many rows")] = 20,
 ) -> None:
-    """One row through all stages, in the order of the flow. Prints the texts: they are harmful by purpose."""
+    """One row through all stages, or cleaned rows before and after. Prints the texts: they are harmful by purpose."""
     from rich.console import Console
 
+    if prompt_id == "edits":
+        from cai.reporting.edits import before_and_after
+
+        Console().print(before_and_after(project(), rule, limit))
+        return
     from cai.reporting.row import row_through_stages
 
     Console().print(row_through_stages(project(), prompt_id))
@@ -134,7 +143,7 @@ def clean(
     """Clean a file with the stage's own function: same texts, same edits, same drops."""
     from rich.console import Console
 
-    from cai.cleaning.files import clean_file
+    from cai.cleaning.files import Bar, clean_file
     from cai.cleaning.plan import plan
     from cai.params import read_yaml
 
@@ -152,6 +161,7 @@ def clean(
         edits=edits,
         dropped=dropped,
         workers=workers,
+        progress=Bar("clean"),
     )
     Console(stderr=True).print(summary.table())
 

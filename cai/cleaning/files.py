@@ -1,18 +1,21 @@
-"""Cleaning of a whole file, JSONL or Parquet, with the stage's own function and in flat memory."""
+"""Cleaning of a whole file, JSONL (also gzipped) or Parquet, with the stage's own function and in flat memory."""
 
 # ruff: noqa: E501  (tables of words and patterns read better unbroken)
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import sys
+import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from cai.cleaning.clean import Cleaned, Row, clean_rows
 from cai.cleaning.plan import Plan
@@ -62,6 +65,22 @@ class Summary:
         for rule in sorted({*self.rows, *self.dropped_by}):
             table.add_row(rule, str(self.rows[rule]), str(self.chars[rule]), str(self.dropped_by[rule]))
         return table
+
+
+class Bar:
+    """Shows on a terminal how many rows are done, and the share where their number is known."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.said = what, 0.0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if not sys.stderr.isatty() or (now - self.said < 0.2 and done != total):
+            return
+        self.said = now
+        share = "" if not total else f" [{'#' * (24 * done // total):.<24}]"
+        sys.stderr.write(f"\r{self.what}{share} {done:,} rows")
+        sys.stderr.flush()
 
 
 def clean_file(
@@ -130,7 +149,7 @@ def clean_file(
             if progress is not None and summary.n_rows % 256 == 0:
                 progress(summary.n_rows, total)
     if progress is not None:
-        progress(summary.n_rows, total)
+        progress(summary.n_rows, summary.n_rows)
     return summary
 
 
@@ -158,15 +177,30 @@ def _reader(source: Path | str, text_key: str) -> Iterator[tuple[int, Mapping[st
                 stream = stack.enter_context(open(source, "rb"))
             except OSError as error:
                 raise ArtifactError(place, "cannot be read", got=error.strerror) from error
-        for number, line in enumerate(stream, 1):
+        if _gzipped(source):
+            stream = cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=stream)))
+        for number, line in enumerate(_lines(stream, place), 1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
             except ValueError as error:
                 raise ArtifactError(f"{place}:{number}", "no valid JSON", got=str(error)) from error
+            except RecursionError:
+                raise ArtifactError(f"{place}:{number}", "JSON nested too deeply") from None
             _check(f"{place}:{number}", record, text_key)
             yield number, record, line.rstrip(b"\r\n")
+
+
+def _lines(stream: IO[bytes], place: str) -> Iterator[bytes]:
+    try:
+        yield from stream
+    except (OSError, EOFError, zlib.error) as error:
+        raise ArtifactError(place, "cannot be read to its end", got=str(error)) from error
+
+
+def _gzipped(path: Path | str) -> bool:
+    return str(path).endswith(".gz")
 
 
 def _parquet(source: Path, text_key: str) -> Iterator[tuple[int, Mapping[str, Any], Any]]:
@@ -228,6 +262,13 @@ def _refuse_same(source: Path | str, *targets: Path | str | None) -> None:
         seen[name] = path
 
 
+def _encoded(row: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:  # half a surrogate pair has no UTF-8
+        return json.dumps(row, default=str).encode()
+
+
 class _Sink:
     """One output, written under a temporary name and renamed when everything is done."""
 
@@ -240,9 +281,12 @@ class _Sink:
 
     def __enter__(self) -> _Sink:
         self.stream: IO[bytes] | None = None
+        self.under: IO[bytes] | None = None
         self.writer: Any = None
         self.rows: list[Mapping[str, Any]] = []
         self.schema: Any = None
+        if not self.standard and not self.path.parent.is_dir():
+            raise ArtifactError(str(self.path), "cannot be written", got=f"no folder {self.path.parent}")
         if self.parquet:
             if str(self.like).endswith(".parquet"):
                 import pyarrow.parquet as pq
@@ -253,6 +297,9 @@ class _Sink:
         else:
             try:
                 self.stream = open(self.part, "wb")
+                if _gzipped(self.path):  # without a time and a name in its head: same rows, same bytes
+                    self.under = self.stream
+                    self.stream = cast(IO[bytes], gzip.GzipFile("", "wb", fileobj=self.under, mtime=0))
             except OSError as error:
                 raise ArtifactError(str(self.path), "cannot be written", got=error.strerror) from error
         return self
@@ -264,12 +311,7 @@ class _Sink:
                 self._flush()
             return
         assert self.stream is not None
-        line = (
-            row
-            if isinstance(row, bytes)
-            else json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
-        )
-        self.stream.write(line + b"\n")
+        self.stream.write((row if isinstance(row, bytes) else _encoded(row)) + b"\n")
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -293,6 +335,8 @@ class _Sink:
             return
         if self.stream is not None:
             self.stream.close()
+        if self.under is not None:
+            self.under.close()
         if kind is None:
             os.replace(self.part, self.path)
         else:

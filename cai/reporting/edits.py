@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cai.artifacts.cleaned import CLEANED, DROPPED, EDITS
 from cai.artifacts.supervised import REVISIONS
+from cai.errors import ArtifactError, ParamsError
 from cai.reporting.inputs import Inputs
 
 CAP_ROWS = 150
@@ -90,6 +92,36 @@ def cleaning(inputs: Inputs, *, cap_rows: int = CAP_ROWS, cap_characters: int = 
         cleaned.height,
         tuple((rule, acted[rule], edited[rule], dropped_by[rule]) for rule in names),
     )
+
+
+def before_and_after(root: Path, rule: str | None = None, limit: int = 20) -> Any:
+    """What cleaning did to the first rows (that a rule touched), in colours for a terminal.
+
+    Raises ArtifactError where cleaning has not run, ParamsError for a rule that touched no row.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    found = cleaning(Inputs(root), cap_rows=10**9, cap_characters=10**12)
+    if found is None:
+        raise ArtifactError("data/supervised", "no edits here", next_step='run "dvc repro clean"')
+    rows = [row for row in found.rows if rule is None or rule in row.rules]
+    if rule is not None and not rows:
+        touched = ", ".join(name for name, *_ in found.rules) or "none"
+        raise ParamsError("--rule", "touched no row", got=rule, expected=touched)
+    styles = {"removed": "red strike", "inserted": "green", "note": "dim"}
+    shown: list[Text] = []
+    for row in rows[:limit]:
+        end = f"dropped: {row.dropped}" if row.dropped else f"{row.n_removed} characters removed"
+        shown.append(Text(f"{row.prompt_id} round {row.round}  {', '.join(row.rules)}  {end}", style="bold"))
+        for name, pieces in (("before", row.before), ("after", row.after)):
+            if pieces:
+                shown.append(
+                    Text.assemble((f"{name}: ", "dim"), *((one.text, styles.get(one.kind, "")) for one in pieces))
+                )
+        shown.append(Text())
+    shown.append(Text(f"{min(limit, len(rows))} of {len(rows)} rows", style="dim"))
+    return Group(*shown)
 
 
 def replayed(text: str, edits: Iterable[Mapping[str, Any]]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:

@@ -1,6 +1,12 @@
 """Edits are replayed on the text, so that what the page marks is what cleaning did."""
 
-from cai.reporting.edits import CAP_TEXT, Piece, cleaning, replayed, shortened
+import io
+
+import pytest
+from rich.console import Console
+
+from cai.errors import ArtifactError, ParamsError
+from cai.reporting.edits import CAP_TEXT, Piece, before_and_after, cleaning, replayed, shortened
 from cai.reporting.inputs import Inputs
 from tests.reporting.small_root import make
 
@@ -54,3 +60,15 @@ def test_edits_are_counted_by_rule(tmp_path):
     assert counts["meta_talk"][0] == 0
     assert counts["meta_talk"][2] == found.n_dropped
     assert counts["repeated_sentence"][1] > 0
+
+
+def test_in_a_terminal_what_was_removed_is_struck_through_and_one_rule_can_be_asked_for(tmp_path):
+    root = make(tmp_path)
+    console = Console(record=True, force_terminal=True, width=200, color_system="standard", file=io.StringIO())
+    console.print(before_and_after(root, "mojibake"))
+    printed = console.export_text(styles=True)
+    assert "\x1b[9;31m" in printed and "mojibake" in printed and "before: " in printed
+    with pytest.raises(ParamsError, match="touched no row"):
+        before_and_after(root, "no such rule")
+    with pytest.raises(ArtifactError, match="dvc repro clean"):
+        before_and_after(tmp_path / "elsewhere")
