@@ -9,14 +9,14 @@ import regex
 
 from cai.errors import ArtifactError, ParamsError
 from cai.sources.files import Row
-from cai.sources.source import HubDataset, Part, Source, rows_sha256
+from cai.sources.source import HubDataset, Part, Place, rows_sha256
 
 _PINNED = regex.compile(r"[0-9a-f]{40}")
 _REACH_SECONDS = 10.0
 _COLUMNS = ("chosen", "rejected", "transcript", "instruction", "input", "output")
 
 
-def parts(section: Source, root: Path) -> list[Part]:
+def parts(section: Place, root: Path) -> list[Part]:
     """One part for each of ``section.hub.parts``, with the columns that a raw frame can use.
 
     Raises:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cai.sources.source import Part, Source, file_parts
+from cai.sources.source import Part, Place, file_parts
 
 
-def parts(section: Source, root: Path) -> list[Part]:
+def parts(section: Place, root: Path) -> list[Part]:
     """One part a file.
 
     Raises:

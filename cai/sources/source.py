@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
+from pydantic import Field
 
 from cai.artifacts.raw import RAW_INSTRUCTIONS, RAW_RED_TEAM
 from cai.errors import ArtifactError
@@ -26,12 +27,24 @@ class HubDataset(Section):
     parts: list[str]
 
 
-class Source(Section):
+class Place(Section):
+    """A file or folder, and a dataset on the hub; a source uses one of them."""
+
+    path: str
+    hub: HubDataset
+
+
+class Source(Place):
     """Where rows come from. ``path`` is used by ``sample`` and ``path``, ``hub`` by ``hub`` alone."""
 
     source: Literal["sample", "path", "hub"]
-    path: str
-    hub: HubDataset
+
+
+class HumanPairs(Place):
+    """Where pairs come from that people chose, if any: rows of HH-RLHF with ``chosen`` and ``rejected``."""
+
+    source: Literal["none", "path", "hub"]
+    limit: int | None = Field(ge=1)
 
 
 class Fetch(Source):
@@ -49,14 +62,14 @@ class Part:
     sha256: str
 
 
-def parts(section: Source, root: Path) -> list[Part]:
+def parts(section: Source | HumanPairs, root: Path) -> list[Part]:
     """What the named source holds, from that source and no other."""
     adapter = importlib.import_module(f"cai.sources.{section.source}")
     found: list[Part] = adapter.parts(section, root)
     return found
 
 
-def file_parts(section: Source, root: Path) -> list[Part]:
+def file_parts(section: Place, root: Path) -> list[Part]:
     """One part a file of ``section.path``, named by the file's name: the folders above it are no part of the data.
 
     The path is absolute or relative to the project; ``~`` is not expanded, because DVC would not do it either.
