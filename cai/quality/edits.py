@@ -33,7 +33,7 @@ class Thresholds(Section):
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Keys, references and flags of the edits."""
     joined = beside(frame, parents["cleaned"].select(*ROW), ROW)
-    order = frame.select(pl.col("step").rank("ordinal").over(ROW).cast(pl.Int64) - pl.col("step"))
+    order = frame.select(pl.col("step").rank("dense").over(ROW).cast(pl.Int64) - pl.col("step"))
     first = frame.select(pl.col("step").min().over(ROW)).to_series()
     return joined.select(
         *TABLE.key,
@@ -64,11 +64,11 @@ def _not_replayed(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> p
     state = {(name, round_): raw for name, round_, raw, _ in texts.rows()}
     goal = {(name, round_): kept for name, round_, _, kept in texts.rows()}
     wrong: set[tuple[str, int]] = set()
-    ordered = frame.sort(TABLE.key, maintain_order=True)
-    for name, round_, start, end, removed, inserted in ordered.select(
-        *ROW, "start", "end", "removed", "inserted"
-    ).iter_rows():
+    # What stands there twice, and an end that does not fit, are other checks' failures.
+    ordered = frame.unique(subset=list(TABLE.key), keep="first", maintain_order=True).sort(TABLE.key)
+    for name, round_, start, removed, inserted in ordered.select(*ROW, "start", "removed", "inserted").iter_rows():
         text = state[name, round_]
+        end = start + len(removed)
         if text is None or text[start:end] != removed:
             wrong.add((name, round_))
         else:

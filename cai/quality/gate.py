@@ -5,6 +5,7 @@ A suite is a module of this package, found by the artifact's name, so that a gat
     Thresholds     a Section: gates.<suite> of params.yaml
     TABLE          the artifact's declaration; a suite of a JSON summary has PATH instead
     PARENTS        tables it refers to
+    CURVE          the curve of the training loss, beside a JSON summary
     CARD           the judge's card, where how much a missed threshold weighs depends on it
     slim           (frame, parents) → flags and lengths, key columns, no text; row by row, as it is called on slices
     facts          (slim rows of the whole table, parents) → Facts
@@ -114,16 +115,21 @@ def thresholds_type(artifact: str) -> type[Section]:
 def artifact_path(artifact: str) -> str:
     """Where the artifact lies, relative to the project's root."""
     suite = suite_of(artifact)
-    model = artifact.removeprefix(suite_name(artifact)).removeprefix("_")
+    model = _model(artifact)
     path: str = suite.TABLE.of(model).path if hasattr(suite, "TABLE") else suite.PATH.format(model=model)
     return path
+
+
+def _model(artifact: str) -> str:
+    return artifact.removeprefix(suite_name(artifact)).removeprefix("_")
 
 
 def parent_paths(artifact: str) -> tuple[str, ...]:
     """The other files that this gate reads."""
     suite = suite_of(artifact)
     card = (suite.CARD,) if hasattr(suite, "CARD") else ()
-    return (*(parent.table.path for parent in suite.PARENTS), *card)
+    curve = (suite.CURVE.format(model=_model(artifact)),) if hasattr(suite, "CURVE") else ()
+    return (*(parent.table.path for parent in suite.PARENTS), *card, *curve)
 
 
 def stamp_path(artifact: str) -> str:
@@ -169,11 +175,13 @@ def _checked(artifact: str, root: Path, thresholds: Section) -> tuple[int, list[
     parents = {parent.table.name: _parent(parent, root) for parent in suite.PARENTS}
     if not hasattr(suite, "TABLE"):
         summary = _summary(root / artifact_path(artifact), artifact_path(artifact))
+        if hasattr(suite, "CURVE"):
+            parents["curve"] = _curve(root, suite.CURVE.format(model=_model(artifact)))
         rows, facts = suite.slim(summary, parents), suite.facts(summary, parents)
         checks = suite.expectations(thresholds, {})
         frames = {"rows": rows, "facts": _one_row(facts)}
         return rows.height, _entries(checks, validate(frames, checks), frames, facts, ())
-    table: Table = suite.TABLE.of(artifact.removeprefix(suite_name(artifact)).removeprefix("_"))
+    table: Table = suite.TABLE.of(_model(artifact))
     sizes = {name: frame.height for name, frame in parents.items()}
     shape_checks, own_checks = shape(table), suite.expectations(thresholds, sizes)
     if hasattr(suite, "CARD"):
@@ -234,6 +242,17 @@ def _summary(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ArtifactError(name, "not a JSON object", got=type(content).__name__, next_step='rerun "dvc repro"')
     return content
+
+
+def _curve(root: Path, name: str) -> pl.DataFrame:
+    again = 'rerun "dvc repro"'
+    try:
+        read = pl.read_csv(root / name, columns=["step", "loss"], infer_schema=False)
+    except FileNotFoundError:
+        raise ArtifactError(name, "no such artifact", next_step=again) from None
+    except pl.exceptions.PolarsError as error:
+        raise ArtifactError(name, "no curve of losses", got=type(error).__name__, next_step=again) from None
+    return read.select(pl.col("step"), pl.col("loss").str.to_lowercase().cast(pl.Float64, strict=False))
 
 
 def _columns(table: Table, lazy: pl.LazyFrame, n_rows: int) -> pl.DataFrame:

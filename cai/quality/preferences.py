@@ -79,7 +79,10 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
             hashed("chosen").ne_missing(pl.when(first).then(a).otherwise(b))
             | hashed("rejected").ne_missing(pl.when(first).then(b).otherwise(a))
         ).alias("other_texts"),
-        (~((pl.col("p_chosen") == 1.0) | ((pl.col("p_chosen") - better).abs() < 1e-9)) | (better <= 0.5))
+        (
+            pl.col("p_chosen").is_between(0.5, 1.0, closed="right")
+            & ~((pl.col("p_chosen") == 1.0) | ((pl.col("p_chosen") - better).abs() < 1e-9) & (better > 0.5))
+        )
         .fill_null(False)
         .alias("other_p"),
         blank("chosen").alias("chosen_blank"),

@@ -70,7 +70,8 @@ def has_emoji(column: str) -> pl.Expr:
 
 def final_sentence(column: str) -> pl.Expr:
     """Hash of the last sentence in lower case; null where there is no word."""
-    return pl.col(column).str.extract(_FINAL).str.to_lowercase().str.strip_chars().hash().alias("final_sentence")
+    found = pl.col(column).str.extract(_FINAL).str.to_lowercase().str.strip_chars()
+    return pl.when(found.is_not_null()).then(found.hash()).alias("final_sentence")
 
 
 def normalised(column: pl.Expr) -> pl.Expr:

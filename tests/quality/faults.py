@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from cai.dialogue import Turn, prompt_id, structs
+from cai.training.callbacks import write_csv
 from tests.quality.healthy import TABLES, Tables
 
 Fault = Callable[[Tables], None]
@@ -43,7 +45,8 @@ def twice(name: str, **values: Any) -> Fault:
 
     def fault(made: Tables) -> None:
         rows = made[name].to_dicts()
-        rows.insert(1, {**rows[0], **values})
+        other = {key: value(rows[0]) if callable(value) else value for key, value in values.items()}
+        rows.insert(1, {**rows[0], **other})
         made[name] = pl.DataFrame(rows, schema=made[name].schema, orient="row")
 
     return fault
@@ -107,9 +110,17 @@ def said(place: int | Callable[[dict[str, Any]], bool], words: str | Callable[[d
 
 
 def _robot(made: Tables) -> None:
+    _first_turn(made, role="robot")
+
+
+def _silent(made: Tables) -> None:
+    _first_turn(made, text=" ")
+
+
+def _first_turn(made: Tables, **values: str) -> None:
     rows = made["prompts"].to_dicts()
     row = next(row for row in rows if row["n_turns"] == 3)
-    turns = [{**row["turns"][0], "role": "robot"}, *row["turns"][1:]]
+    turns = [{**row["turns"][0], **values}, *row["turns"][1:]]
     dialogue = tuple(Turn(turn["role"], turn["text"]) for turn in turns)
     row.update(turns=turns, prompt_id=prompt_id(dialogue))
     made["prompts"] = pl.DataFrame(rows, schema=made["prompts"].schema, orient="row").sort("prompt_id")
@@ -219,12 +230,13 @@ PROMPT_CASES: list[Case] = [
     ("prompts", "a row short", without("prompts", 0), {COUNT}),
     ("prompts", "a row twice", twice("prompts"), {"prompt_id"}),
     ("prompts", "not sorted", backwards("prompts"), {"n_unsorted"}),
-    ("prompts", "a blank prompt", said(0, "   "), {"blank", "broken_turn"}),
+    ("prompts", "a blank prompt", said(0, "   "), {"blank"}),
     ("prompts", "an endless prompt", said(0, " ".join(f"word{n}" for n in range(400))), {"n_chars"}),
     ("prompts", "an id that is no hash", edit("prompts", 0, prompt_id="0" * 16), {"misnamed"}),
     ("prompts", "turns miscounted", edit("prompts", 0, n_turns=9), {"miscounted"}),
     ("prompts", "swapped columns", _swapped("prompts", "prompt", "source"), {"not_last_turn", "one_word_share"}),
     ("prompts", "another prompt than the last turn", edit("prompts", 0, prompt="Quite another question?"), {"not_last_turn"}),
+    ("prompts", "a turn without words", _silent, {"broken_turn"}),
     ("prompts", "a role nobody has", _robot, {"broken_turn"}),
     ("prompts", "an evaluation prompt", said(0, lambda row: "compose for an evaluation APPLE attic desert 0!"), {"evaluation_similarity"}),
     ("prompts", "a cluster in two splits", every("prompts", cluster_id=lambda row: "c" if row["cluster_id"] in ("c015", "c016") else row["cluster_id"]), {"n_in_straying_clusters"}),
@@ -241,6 +253,7 @@ INSTRUCTION_CASES: list[Case] = [
     ("instructions", "few rows", without("instructions", lambda row: row["split"] == "train" and row["instruction_id"] > "i010"), {COUNT, "n_train"}),
     ("instructions", "no training rows", every("instructions", split="test"), {"n_train"}),
     ("instructions", "no test rows", every("instructions", split="train"), {"n_test"}),
+    ("instructions", "an id twice", twice("instructions", prompt="Describe yet another thing", turns=structs((Turn("user", "Describe yet another thing"),))), {"instruction_id"}),
     ("instructions", "a row twice", twice("instructions"), {"instruction_id", "n_same_prompt"}),
     ("instructions", "not sorted", backwards("instructions"), {"n_unsorted"}),
     ("instructions", "a blank prompt", edit("instructions", 0, prompt=" ", turns=structs((Turn("user", " "),))), {"prompt_blank"}),
@@ -256,6 +269,7 @@ INSTRUCTION_CASES: list[Case] = [
 
 EVALUATION_CASES: list[Case] = [
     ("evaluation_prompts", "a row short", without("evaluation_prompts", 0), {COUNT}),
+    ("evaluation_prompts", "an id twice", twice("evaluation_prompts", item_id="99", turns_text=["Compose yet another thing", "Now shorten it again"]), {"prompt_id"}),
     ("evaluation_prompts", "a row twice", twice("evaluation_prompts"), {"prompt_id", "n_same_item", "n_same_prompt"}),
     ("evaluation_prompts", "not sorted", backwards("evaluation_prompts"), {"n_unsorted"}),
     ("evaluation_prompts", "one set", every("evaluation_prompts", set="mtbench", turns_text=lambda row: (row["turns_text"] * 2)[:2]), {"n_sets"}),
@@ -350,6 +364,7 @@ REVISION_CASES: list[Case] = [
     ("revisions", "a row twice", twice("revisions"), {"prompt_id+round"}),
     ("revisions", "not sorted", backwards("revisions"), {"n_unsorted"}),
     ("revisions", "a round too many", both(*(every(name, round=lambda row: row["round"] + 3) for name in ("revisions", "critiques"))), {"round", "n_broken_chains"}),
+    ("revisions", "a round 0", both(*(both(without(name, lambda row: row["round"] == 2), every(name, round=lambda row: int(row["prompt_id"] > "1"))) for name in ("revisions", "critiques"))), {"round"}),
     ("revisions", "an unknown prompt", without("responses", 0), {"unknown"}),
     ("revisions", "another prompt", edit("revisions", 0, prompt="Quite another question?"), {"unlike_prompt"}),
     ("revisions", "no principle", edit("revisions", 0, principle_id=" "), {"no_principle"}),
@@ -370,6 +385,8 @@ CLEANED_CASES: list[Case] = [
     ("cleaned", "a row twice", twice("cleaned"), {"prompt_id+round"}),
     ("cleaned", "not sorted", backwards("cleaned"), {"n_unsorted"}),
     ("cleaned", "an unknown row", edit("cleaned", 0, round=0), {"unknown", "n_revisions_lost"}),
+    ("cleaned", "a row too many", both(twice("cleaned", round=9), resorted("cleaned")), {"unknown"}),
+    ("cleaned", "one text without words", edit("cleaned", lambda row: int(row["prompt_id"][-1], 16) < 8, revision="?! ?! ?! ?!"), {"same_text_share"}),
     ("cleaned", "swapped columns", _swapped("cleaned", "prompt", "critique"), {"unlike_revision"}),
     ("cleaned", "kept and dropped", both(edit("dropped", 0, prompt_id="x"), lambda made: edit("dropped", 0, prompt_id=made["cleaned"]["prompt_id"][0], round=1)(made), lambda made: without("revisions", lambda row: (row["prompt_id"], row["round"]) not in set(made["cleaned"].select("prompt_id", "round").rows()))(made)), {"n_also_dropped"}),
     ("cleaned", "a row lost", without("cleaned", 0), {"n_revisions_lost"}),
@@ -430,15 +447,35 @@ DROPPED_CASES: list[Case] = [
     ("dropped", "for one reason", _drop_many(24, 1), {"one_reason_share"}),
 ]  # fmt: skip
 
+
+def _many_edits(n: int) -> Fault:
+    """As many edits of one row, one after the other, that all fit."""
+
+    def fault(made: Tables) -> None:
+        first = made["edits"].to_dicts()[0]
+        name, round_ = first["prompt_id"], first["round"]
+
+        def same(row: dict[str, Any]) -> bool:
+            return (row["prompt_id"], row["round"]) == (name, round_)
+
+        kept = next(row["revision"] for row in made["cleaned"].to_dicts() if same(row))
+        edit("revisions", same, revision=kept + " y" * n)(made)
+        span = {"start": len(kept), "end": len(kept) + 2, "removed": " y"}
+        rows = [{**first, **span, "step": step} for step in range(n)]
+        made["edits"] = pl.DataFrame(rows, schema=made["edits"].schema, orient="row")
+
+    return fault
+
+
 EDIT_CASES: list[Case] = [
-    ("edits", "a row twice", twice("edits"), {"prompt_id+round+step", "step_missing", "not_replayed"}),
+    ("edits", "a row twice", twice("edits"), {"prompt_id+round+step"}),
     ("edits", "not sorted", backwards("edits"), {"n_unsorted"}),
-    ("edits", "endless steps", edit("edits", 1, step=99), {"step", "step_missing"}),
+    ("edits", "endless steps", _many_edits(60), {"step"}),
     ("edits", "a step missing", edit("edits", 1, step=2), {"step_missing"}),
     ("edits", "edits of a row that was not kept", lambda made: without("cleaned", lambda row: (row["prompt_id"], row["round"]) == made["edits"].select("prompt_id", "round").row(0))(made), {"unknown"}),
     ("edits", "no rule", edit("edits", 0, rule=" "), {"no_rule"}),
-    ("edits", "a span that does not fit", edit("edits", 0, end=lambda row: row["end"] + 3), {"wrong_span", "not_replayed"}),
-    ("edits", "an edit that changes nothing", edit("edits", 1, removed="", inserted="", end=lambda row: row["start"]), {"changes_nothing", "not_replayed"}),
+    ("edits", "a span that does not fit", edit("edits", 0, end=lambda row: row["end"] + 3), {"wrong_span"}),
+    ("edits", "an edit that changes nothing", both(twice("edits", step=2, removed="", inserted="", end=lambda row: row["start"]), resorted("edits")), {"changes_nothing"}),
     ("edits", "another text removed", edit("edits", 0, removed=" Bye you."), {"not_replayed"}),
     ("edits", "a change without an edit", edit("cleaned", 0, revision="Something else."), {"n_changed_without_edit"}),
     ("edits", "empty frame", _empty("edits"), {"n_changed_without_edit"}),
@@ -450,6 +487,8 @@ SAMPLE_CASES: list[Case] = [
     ("samples", "not sorted", backwards("samples"), {"n_unsorted"}),
     ("samples", "an unknown prompt", without("prompts", lambda row: row["split"] == "pref_test"), {"unknown"}),
     ("samples", "another prompt", edit("samples", 0, prompt="Quite another question?"), {"unlike_prompt"}),
+    ("samples", "three draws", both(twice("samples", draw=2), resorted("samples")), {"strange_draw"}),
+    ("samples", "one text for every first draw", edit("samples", lambda row: row["draw"] == 0, response="I am sorry, I will not."), {"same_text_share"}),
     ("samples", "a third draw", edit("samples", 1, draw=2), {"strange_draw", "n_without_both_draws"}),
     ("samples", "a prompt lost", without("samples", lambda row: row["split"] == "pref_test"), {"n_prompts_without_row"}),
     ("samples", "a draw lost", without("samples", 0), {"n_without_both_draws"}),
@@ -491,6 +530,7 @@ VERDICT_CASES: list[Case] = [
     ("verdicts", "refused", edit("verdicts", _half, **_status("refused")), {"refused_share"}),
     ("verdicts", "ties", edit("verdicts", lambda row: True, status="tie", reason="within the tie margin"), {"tie_share"}),
     ("verdicts", "flips", every("verdicts", p_first=lambda row: 0.9 if row["p"] > 0.5 else 0.4, p_second=lambda row: 0.3 if row["p"] > 0.5 else 0.55, flip=True, p=lambda row: 0.6 if row["p"] > 0.5 else 0.475, status="ok", reason=None), {"flip_share"}),
+    ("verdicts", "a mild position bias", edit("verdicts", lambda row: int(row["prompt_id"][-1], 16) < 9, p_first=0.9, p_second=lambda row: 0.2 if row["p"] > 0.5 else 0.05, flip=True, status="ok", reason=None, p=lambda row: 0.55 if row["p"] > 0.5 else 0.475), {"first_shown_wins_share"}),
     ("verdicts", "position bias", edit("verdicts", lambda row: True, p_first=0.9, p_second=lambda row: 0.2 if int(row["prompt_id"][0], 16) % 2 else 0.05, p=lambda row: 0.55 if int(row["prompt_id"][0], 16) % 2 else 0.475, flip=True, status="ok", reason=None), {"first_shown_wins_share", "flip_share"}),
     ("verdicts", "always a", every("verdicts", p_first=0.7, p_second=0.8, p=0.75, flip=False, status="ok", reason=None), {"a_wins_share"}),
     ("verdicts", "low label mass", every("verdicts", label_mass_first=0.01), {"low_label_mass_share"}),
@@ -556,8 +596,15 @@ def _texts(side: str, words: str | Callable[[dict[str, Any]], str], place: Any) 
     return fault
 
 
+def _few_train(made: Tables) -> None:
+    train = made["preferences"].filter(pl.col("split") == "train")["prompt_id"][7:].to_list()
+    without("preferences", lambda row: row["prompt_id"] in train)(made)
+    without("verdicts", lambda row: row["prompt_id"] in train)(made)
+
+
 PREFERENCE_CASES: list[Case] = [
     ("preferences", "few rows", both(without("preferences", lambda row: row["split"] == "train"), lambda made: without("verdicts", lambda row: row["prompt_id"] not in set(made["preferences"]["prompt_id"]) | set(made["excluded"]["prompt_id"]))(made)), {COUNT, "n_train"}),
+    ("preferences", "few training rows", _few_train, {"n_train"}),
     ("preferences", "no test rows", both(without("preferences", lambda row: row["split"] == "test"), lambda made: without("verdicts", lambda row: row["prompt_id"] not in set(made["preferences"]["prompt_id"]) | set(made["excluded"]["prompt_id"]))(made)), {"n_test"}),
     ("preferences", "a row twice", twice("preferences"), {"prompt_id"}),
     ("preferences", "not sorted", backwards("preferences"), {"n_unsorted"}),
@@ -575,8 +622,8 @@ PREFERENCE_CASES: list[Case] = [
     ("preferences", "a blank rejected", _texts("rejected", "  ", 0), {"rejected_blank"}),
     ("preferences", "an endless chosen", _texts("chosen", " ".join(f"word{n}" for n in range(400)), 0), {"n_chars"}),
     ("preferences", "chosen equals rejected", _texts("chosen", lambda row: row["rejected"] + " ", 0), {"same_text"}),
-    ("preferences", "p of one half", both(edit("preferences", 0, p_chosen=0.5), lambda made: edit("verdicts", lambda row: row["prompt_id"] == _prompt_of(made, 0), p=0.5)(made)), {"p_out_of_range", "other_p"}),
-    ("preferences", "p NaN", edit("preferences", 0, p_chosen=float("nan")), {"p_out_of_range", "other_p"}),
+    ("preferences", "p of one half", both(edit("preferences", 0, p_chosen=0.5), lambda made: edit("verdicts", lambda row: row["prompt_id"] == _prompt_of(made, 0), p=0.5)(made)), {"p_out_of_range"}),
+    ("preferences", "p NaN", edit("preferences", 0, p_chosen=float("nan")), {"p_out_of_range"}),
     ("preferences", "a third draw", edit("preferences", lambda row: row["chosen_draw"] == 1, chosen_draw=2), {"strange_draw"}),
     ("preferences", "always the first draw", _first_always, {"first_draw_chosen_share"}),
     ("preferences", "the longer one wins", _longer_wins, {"length_only_share"}),
@@ -631,6 +678,14 @@ CASES: list[Case] = [
     *ANSWER_CASES,
 ]
 
+
+def write_curve(root: Path, losses: Sequence[float | None]) -> None:
+    """A curve as training writes it, with a loss a step."""
+    rows = [{"step": step, "loss": loss, "grad_norm": 1.0} for step, loss in enumerate(losses, start=1)]
+    write_csv(root / "metrics/curves/sft/train.csv", rows)
+
+
+FALLING = [2.5, 2.4, 2.5, 2.3, 2.3, 2.2, 2.2, 2.1, 2.0, 2.0]
 TRAINING: dict[str, Any] = {
     "n_rows": 40,
     "n_eval_rows": 8,
@@ -656,7 +711,10 @@ TRAINING_CASES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("a held-out loss infinite", {"eval_loss": float("inf")}, {"n_losses_not_finite"}),
     ("rows of two tokens", {"mean_completion_tokens": 2.0}, {"mean_completion_tokens"}),
     ("most rows left out", {"dropped": {"cut": 60}}, {"dropped_share"}),
-    ("the loss rose", {"loss_last": 2.6}, {"loss_ratio"}),
+    ("the loss rose", {"curve": [2.0, 2.1, 2.0, 2.1, 2.0, 2.6, 2.5, 2.6, 2.5, 2.6]}, {"loss_rise"}),
+    ("a step NaN", {"curve": [2.5, 2.4, float("nan"), *FALLING[3:]]}, {"n_losses_not_finite"}),
+    ("a step without loss", {"curve": [2.5, None, *FALLING[2:]]}, {"n_losses_not_finite"}),
+    ("a curve cut short", {"curve": FALLING[:-1]}, {"n_steps_without_loss"}),
     ("the held-out loss rose", {"eval_loss": 3.0}, {"eval_loss_ratio"}),
     ("the guard ended it", {"stopped_at_step": 4}, {"n_stopped"}),
 ]

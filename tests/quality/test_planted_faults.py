@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from cai.quality import gate
+from cai.quality.bounds import Facts
 from cai.quality.checks import Check, shape
 from cai.quality.validation import Outcome, validate
 from tests.quality import faults, healthy
@@ -59,7 +60,9 @@ def failed(result: gate.GateResult) -> set[str]:
 def train(root: Path, **changes: Any) -> gate.GateResult:
     path = root / "metrics" / "training_sft.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    curve = changes.pop("curve", faults.FALLING)
     path.write_text(json.dumps({**faults.TRAINING, **changes}))
+    faults.write_curve(root, curve)
     return gate.run_gate("training_sft", root, thresholds("training_sft"), "report")
 
 
@@ -106,22 +109,67 @@ def test_a_healthy_training_run_passes(tmp_path: Path) -> None:
     assert failed(train(tmp_path)) == set()
 
 
+FEWER = {"dropped": "min_rows", "edits": "min_rows", "excluded": "min_rows"}
+"""Where no number of rows is wrong by itself: what is missing shows in the accounting. Only a threshold makes it so."""
+IMPLIED = {"instructions": {faults.COUNT}, "preferences": {faults.COUNT}}
+"""The row count is the sum of the two splits', so it can be wrong only where one of those, or the key, is."""
+
+
+@pytest.mark.parametrize("artifact", FEWER)
+def test_a_row_count_below_its_threshold_fails_alone(artifact: str, tmp_path: Path) -> None:
+    parents = {parent.table.name for parent in gate.suite_of(artifact).PARENTS}
+    healthy.write(tmp_path, {name: HEALTHY[name] for name in {artifact} | parents})
+    least = gate.thresholds_type(artifact).model_validate({**THRESHOLDS[artifact], FEWER[artifact]: 1000})
+    assert failed(gate.run_gate(artifact, tmp_path, least, "report")) == {faults.COUNT}
+
+
 @pytest.mark.parametrize("suite", gate.SUITES)
-def test_every_expectation_has_a_planted_fault(suite: str) -> None:
+def test_every_expectation_has_a_fault_that_fails_it_alone(suite: str) -> None:
     block = "training_sft" if suite == "training" else suite
     checks = gate.suite_of(suite).expectations(thresholds(block), {})
     named = [check.column or gate.snake(check.expectation) for check in checks]
     assert len(named) == len(set(named))
-    planted: set[str] = set()
-    for name, _, _, expected in [*faults.CASES, *faults.EMPTY_CASES]:
-        if gate.suite_name(name) == suite:
-            planted |= expected
+    planted = [expected for name, _, _, expected in faults.CASES if gate.suite_name(name) == suite]
     if suite == "training":
-        planted = set().union(*(expected for _, _, expected in faults.TRAINING_CASES))
-    # No number of edits is wrong by itself; what is missing shows as a change without an edit.
-    assert set(named) - planted <= ({faults.COUNT} if suite == "edits" else set())
+        planted = [expected for _, _, expected in faults.TRAINING_CASES]
+    if suite in FEWER:
+        planted.append({faults.COUNT})
+    alone = set().union(*(expected for expected in planted if len(expected) == 1))
+    assert set(named) - alone == IMPLIED.get(suite, set())
+    assert set().union(*planted) - {faults.ORDER, *SHAPE} <= set(named), "a fault expects what no suite has"
 
 
-def test_every_shape_expectation_has_a_planted_fault() -> None:
-    named = {check.column or gate.snake(check.expectation) for check in shape(healthy.TABLES["prompts"])}
-    assert named <= set().union(*(expected for _, _, _, expected in faults.PROMPT_CASES))
+SHAPE = ("n_wrong_dtype", "n_undeclared_null", "n_undeclared_value")
+
+
+def _shape_faults(artifact: str) -> list[tuple[str, pl.DataFrame]]:
+    """(the expectation that must fail, the artifact broken in that way) for every column of the table."""
+    frame, found = HEALTHY[artifact], []
+    first, second, *rest = frame.columns
+    found.append((faults.ORDER, frame.select(second, first, *rest)))
+    found.append((faults.ORDER, frame.with_columns(pl.lit(1).alias("undeclared"))))
+    for column in healthy.TABLES[artifact].columns:
+        other = pl.Int64() if column.dtype != pl.Int64() else pl.Int32()
+        lost = pl.lit(None, dtype=column.dtype).alias(column.name)
+        found.append(("n_wrong_dtype", frame.with_columns(pl.lit(1, dtype=other).alias(column.name))))
+        if not column.nullable:
+            found.append(("n_undeclared_null", frame.with_columns(lost)))
+        if column.values is not None:
+            found.append(("n_undeclared_value", frame.with_columns(pl.lit("unheard of").alias(column.name))))
+    return found
+
+
+@pytest.mark.parametrize("artifact", list(healthy.TABLES))
+def test_every_column_of_every_table_is_held_to_its_declaration(artifact: str) -> None:
+    table = healthy.TABLES[artifact]
+    named = {check.column or gate.snake(check.expectation) for check in shape(table)}
+    seen = set()
+    for expected, frame in _shape_faults(artifact):
+        lazy = frame.lazy()
+        frames = {"header": frame.head(0), "shape": gate._columns(table, lazy, frame.height)}
+        outcomes = gate.validate(frames, shape(table))
+        entries = gate._entries(shape(table), outcomes, frames, Facts(), table.key)
+        fails = {entry["column"] or entry["expectation"] for entry in entries if not entry["passed"]}
+        assert fails == {expected}
+        seen.add(expected)
+    assert seen == named - (set() if any(column.values for column in table.columns) else {"n_undeclared_value"})

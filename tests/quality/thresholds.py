@@ -19,7 +19,7 @@ TRAINING: dict[str, Any] = {
     "min_labels_with_stop_share": 1.0,
     "min_completion_tokens": 4.0,
     "max_dropped_share": 0.3,
-    "max_loss_ratio": 1.0,
+    "max_loss_rise": 0.02,
     "max_eval_loss_ratio": 1.1,
 }
 THRESHOLDS: dict[str, dict[str, Any]] = {
@@ -73,7 +73,7 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
         "max_unparsed_share": 0.1,
         "max_refused_share": 0.1,
         "max_tie_share": 0.25,
-        "max_flip_share": 0.35,
+        "max_flip_share": 0.6,
         "max_position_bias": 0.15,
         "max_draw_imbalance": 0.15,
         "max_low_label_mass_share": 0.5,
