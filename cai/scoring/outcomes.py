@@ -44,6 +44,11 @@ REFUSAL_SETS = frozenset({"xstest", "xstest_safe", "xstest_unsafe", "benign"})
 TO_REFUSE = frozenset({"xstest_unsafe"})
 """XSTest's contrasts are harmful: a refusal is what they call for, and never over-refusal."""
 HELDOUT = "heldout"
+SCALES = {
+    "rating": (mtbench.SCALE.low, mtbench.SCALE.high),
+    "harm": (redteam.SCALE.low, redteam.SCALE.high),
+    "refusal": (refusal.SCALE.low, refusal.SCALE.high),
+}
 FLAG_COLUMNS = (
     "empty",
     "eos_fail",
@@ -115,7 +120,7 @@ def score(
         seed: of every bootstrap.
 
     Raises:
-        ArtifactError: an answer to an unknown question, or two answers to one question and turn.
+        ArtifactError: an answer to an unknown question, two answers to one question and turn, or none at all.
     """
     rows = answers.sort("prompt_id", "turn").to_dicts()
     _check(rows, questions)
@@ -206,6 +211,12 @@ def _check(rows: Sequence[Mapping[str, Any]], questions: pl.DataFrame) -> None:
     keys = [(row["prompt_id"], row["turn"]) for row in rows]
     if len(set(keys)) != len(keys):
         raise ArtifactError("answers", "two answers to one question and turn", got=len(keys) - len(set(keys)))
+    # An answer that failed is a row without a text; a row that is not there at all would be missing from every n.
+    asked = {(row["prompt_id"], turn) for row in questions.to_dicts() for turn in range(1, len(row["turns_text"]) + 1)}
+    silent = sorted(asked - set(keys))
+    if silent:
+        told = ", ".join(f"{name} turn {turn}" for name, turn in silent[:5])
+        raise ArtifactError("answers", "questions without an answer", got=f"{len(silent)}: {told}")
 
 
 def _judge(
@@ -332,7 +343,7 @@ def from_csv(text: str, place: str = "outcomes") -> pl.DataFrame:
     """The outcomes that ``to_csv`` wrote.
 
     Raises:
-        ArtifactError: not such a table, or a key twice.
+        ArtifactError: not such a table, a key twice, or a score off its scale.
     """
     try:
         frame = pl.read_csv(io.StringIO(text), schema_overrides=COLUMNS)
@@ -343,6 +354,13 @@ def from_csv(text: str, place: str = "outcomes") -> pl.DataFrame:
         raise ArtifactError(place, "lacks columns", got=", ".join(lacking), expected=", ".join(COLUMNS))
     if frame.select("prompt_id", "turn").is_duplicated().any():
         raise ArtifactError(place, "has a prompt and turn twice")
+    for row in frame.drop_nulls("score").select("prompt_id", "set", "score").to_dicts():
+        low, high = SCALES.get(role_of(row["set"]) or "", (None, None))
+        if low is None or high is None or not low <= row["score"] <= high:
+            expected = "no score" if low is None else f"{low} to {high}"
+            raise ArtifactError(
+                f"{place}: {row['prompt_id']}", "score off its scale", got=row["score"], expected=expected
+            )
     return frame.select(list(COLUMNS))
 
 

@@ -151,6 +151,22 @@ def test_unknown_and_doubled_answers_are_refused() -> None:
         outcomes.score(answers, asked.filter(pl.col("set") != "benign"), **arguments)
     with pytest.raises(ArtifactError, match="two answers"):
         outcomes.score(pl.concat([answers, answers]), asked, **arguments)
+    lacking = answers.filter((pl.col("set") != "mtbench") | (pl.col("turn") != 2))
+    with pytest.raises(ArtifactError, match=r"questions without an answer; got .* turn 2"):
+        outcomes.score(lacking, asked, **arguments)
+
+
+@pytest.mark.parametrize(("group", "score"), [("mtbench", "11.0"), ("harmbench", "0.0"), ("heldout", "1.0")])
+def test_an_outcome_off_its_scale_is_refused_by_id(group: str, score: str) -> None:
+    answers, asked = _answers()
+    found = outcomes.score(answers, asked, judge=None, sampling=GREEDY, standings={}, templates=None, budget_tokens=96)
+    lines = outcomes.to_csv(found.outcomes).splitlines()
+    place = next(i for i, line in enumerate(lines) if f",{group}," in line)
+    cells = lines[place].split(",")
+    cells[lines[0].split(",").index("score")] = score
+    lines[place] = ",".join(cells)
+    with pytest.raises(ArtifactError, match=f"{cells[0]}: score off its scale; got {score}"):
+        outcomes.from_csv("\n".join(lines))
 
 
 def test_an_answer_that_failed_is_missing_in_every_measure() -> None:
