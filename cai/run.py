@@ -53,7 +53,7 @@ class Servers(Section):
 
 
 class Budget(Section):
-    """What servers may cost all runs that share one work directory; null: no limit."""
+    """What servers may cost one run: a dvc command with all its stages, or a stage started alone; null: no limit."""
 
     usd: float | None = Field(ge=0)
 
@@ -61,6 +61,32 @@ class Budget(Section):
 def work_folder(root: Path) -> Path:
     """``.work`` of the main repository, which DVC_ROOT names also inside `dvc exp run --temp`: experiments share it."""
     return Path(os.environ.get("DVC_ROOT", str(root))).resolve() / ".work"
+
+
+def run_name() -> str:
+    """The same for every stage that one dvc command starts, another for the next command: (process, its start).
+
+    Where no dvc is among the ancestors, or the system has no /proc, this process itself is the run.
+    """
+    found, pid = os.getpid(), os.getpid()
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while pid > 1:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:3]
+            if any(os.path.basename(word) == b"dvc" for word in words):
+                found = pid
+            pid = int(_status(pid)[1])
+    try:
+        return f"{found}-{_status(found)[19]}"
+    except (OSError, IndexError):
+        return f"{found}-{_STARTED}"
+
+
+def _status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name: [1] is the parent, [19] the start in ticks since boot."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+_STARTED = int(time.time())
 
 
 class Run:
@@ -79,7 +105,8 @@ class Run:
         adapter = importlib.import_module(f"cai.llm.{section.backend}")
         options: dict[str, Any] = {}
         if section.backend == "openai":
-            options = self.servers.model_dump() | {"budget_usd": self.budget_usd}
+            account = self.work / "spending" / f"{run_name()}.json"
+            options = self.servers.model_dump() | {"budget_usd": self.budget_usd, "account": account}
         model: Model = adapter.open_model(
             section.model,
             root=self.root,

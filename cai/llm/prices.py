@@ -2,9 +2,9 @@
 
 Plumbing: money decides whether a request is sent, never what comes back.
 
-The account is one small file in the work directory, which all runs and experiments of a project share. Before a request
+The account is one small file in the work directory, one a run: all stages of a dvc command share it. Before a request
 is sent, the most that it can cost is taken from the account; when the reply has arrived, what it did not cost is given
-back. So parallel runs cannot pass the budget together, and what a killed run had under way counts as spent.
+back. So parallel stages cannot pass the budget together, and what a killed stage had under way counts as spent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def most_prompt_tokens(messages: Sequence[Mapping[str, str]]) -> int:
 
 
 class Account:
-    """What was spent from a work directory so far, and what may be."""
+    """What a run spent so far, and what it may."""
 
     def __init__(self, path: Path, limit_usd: float | None = None) -> None:
         self.path, self.limit_usd = path, limit_usd

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -65,6 +66,47 @@ def test_a_run_stops_before_its_budget_is_passed_and_keeps_what_it_paid_for(serv
 def test_a_budget_without_a_price_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="price"):
         opened("http://127.0.0.1:9/v1", tmp_path, prices={}, budget_usd=1.0)
+
+
+SPENDS = """
+import json, sys, yaml
+from pathlib import Path
+from cai.params import Judges
+from cai.run import Run, Servers
+from tests.llm.test_money import PRICES, requests
+url, part = sys.argv[1], int(sys.argv[2])
+params = yaml.safe_load((Path(sys.argv[3]) / "params.yaml").read_text())
+servers = Servers.model_validate(params["servers"] | {"prices": PRICES, "concurrency": 1})
+judge = Judges.model_validate(params["judge"] | {"backend": "openai", "model": "m", "base_url": url})
+try:
+    Run("judge", None, Path.cwd(), servers, 0.2).open_model(judge).generate(requests(40)[part:])
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+def test_all_stages_of_a_dvc_command_share_a_budget_and_the_next_command_has_its_own(
+    server: Server, tmp_path: Path
+) -> None:
+    server.answer = lambda body, n: reply("fine")
+    root = Path(__file__).resolve().parents[2]
+    (tmp_path / "spends.py").write_text(SPENDS)
+    script = tmp_path / "dvc"  # what a process is called tells a run
+    stage = f"{sys.executable} {tmp_path}/spends.py {server.url}"
+    script.write_text(f"{stage} 0 {root}\n{stage} 0 {root}\n:\n")
+    environment = {**os.environ, "PYTHONPATH": str(root), "DVC_ROOT": str(tmp_path)}
+
+    def command() -> tuple[list[str], int]:
+        before = len(server.bodies)
+        done = subprocess.run(["sh", str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return done.stdout.split(), len(server.bodies) - before
+
+    said, n_first = command()
+    assert said == ["BudgetExceeded"] * 2  # the second stage goes on with what the first one left
+    assert 10 < n_first < 0.2 / 0.009
+    said, n_second = command()  # what is kept costs nothing, so the next command pays for the rest
+    assert 10 < n_second < 0.2 / 0.009
+    assert len(server.bodies) == len({json.dumps(body, sort_keys=True) for body in server.bodies})
 
 
 class BatchServer:
