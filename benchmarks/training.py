@@ -4,8 +4,8 @@
 
 WEIGHTS is a plain model folder, such as the base under the work directory. Both sides see the same rows in the same
 order, the same labels (TRL's own would add the newline that SmolLM2's template puts behind a turn), the same LoRA on
-all layers and the same learning rate. TRL's defaults are: weights in fp32 under bf16 autocast, activation
-checkpointing, every position projected onto the vocabulary, spinning OpenMP threads. Each side runs in its own
+all layers and the same learning rate. TRL's defaults are: weights in fp32 under bf16 autocast (off here where the machine
+has no bf16 instructions, which would slow TRL down six times), activation checkpointing, every position projected onto the vocabulary, spinning OpenMP threads. Each side runs in its own
 process, because allocator and thread settings are a process's. CPU seconds are the number that neighbours disturb
 least; wall seconds are what one waits.
 
@@ -58,6 +58,7 @@ def rows(kind: str, n: int) -> list[dict[str, Any]]:
 
 def ours(kind: str, weights: Path, n: int, work: Path, last_layers: int | None) -> list[float]:
     """Losses of every step, trained by this project; the clock starts at the first step."""
+    from cai.params import native_precision
     from cai.training import dpo, sft
     from cai.training.tuning import DpoTuning, SftTuning
 
@@ -65,7 +66,7 @@ def ours(kind: str, weights: Path, n: int, work: Path, last_layers: int | None) 
         "adapter": "lora", "rank": 16, "alpha": 32.0, "dropout": 0.0, "last_layers": last_layers, "schedule": "linear",
         "learning_rate": LEARNING_RATE[kind], "warmup_share": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0,
         "epochs": 1, "batch_size": 8, "accumulation_steps": 1, "max_length": 256, "eos_on_cut_rows": "teach",
-        "precision": "bf16", "activation_checkpointing": False, "seed": 0,
+        "precision": native_precision(), "activation_checkpointing": False, "seed": 0,
         "save_every_steps": 1000, "eval_every_steps": 0,
         "guard": {"every_steps": 0, "n_prompts": 1, "max_new_tokens": 1, "max": {}},
     }  # fmt: skip
@@ -95,6 +96,7 @@ def theirs(kind: str, weights: Path, n: int, work: Path) -> list[float]:
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
     from cai.llm.weights import tokenizer
+    from cai.params import native_precision
     from cai.training import dpo, sft
     from cai.training.checkpoints import PlannedOrder
     from cai.training.labels import preference_pairs, sft_examples
@@ -107,7 +109,7 @@ def theirs(kind: str, weights: Path, n: int, work: Path) -> list[float]:
     options: dict[str, Any] = {
         "output_dir": str(work), "use_cpu": True, "learning_rate": LEARNING_RATE[kind], "num_train_epochs": 1,
         "logging_steps": 1, "report_to": "none", "disable_tqdm": True, "save_strategy": "no",
-        "train_sampling_strategy": "sequential",
+        "train_sampling_strategy": "sequential", "bf16": native_precision() == "bf16",
     }  # fmt: skip
     adapter = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     data = Dataset.from_list([{key: value for key, value in row.items() if key != "length"} for row in table])

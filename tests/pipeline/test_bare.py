@@ -12,15 +12,19 @@ from tests.pipeline.conftest import Clone
 
 # What the project's own environment has beyond that, and what a stage must therefore do without.
 ABSENT = ("dvc", "great_expectations", "openai", "gguf", "typer", "altair", "vl_convert", "moto", "hypothesis", "scipy")
+# They are not found, rather than refused: libraries ask whether a package is there before they import it.
 BLOCKER = f"""
 import sys
+from importlib.machinery import PathFinder
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
         if name.split(".")[0] in {ABSENT!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+            return None
+        return super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 """
 
 
