@@ -4,8 +4,9 @@
 
 WEIGHTS is a plain model folder, such as the base under the work directory. Both sides see the same rows in the same
 order, the same labels (TRL's own would add the newline that SmolLM2's template puts behind a turn), the same LoRA on
-all layers and the same learning rate. TRL's defaults are: weights in fp32 under bf16 autocast (off here where the machine
-has no bf16 instructions, which would slow TRL down six times), activation checkpointing, every position projected onto the vocabulary, spinning OpenMP threads. Each side runs in its own
+all layers and the same learning rate. TRL's defaults are: weights in fp32 under bf16 autocast, activation
+checkpointing, every position projected onto the vocabulary, spinning OpenMP threads. Where the processor has no bf16
+instructions both sides compute in fp32: autocast would slow TRL down six times there. Each side runs in its own
 process, because allocator and thread settings are a process's. CPU seconds are the number that neighbours disturb
 least; wall seconds are what one waits.
 
