@@ -119,6 +119,7 @@ def tables(n: int) -> dict[str, pl.DataFrame]:
         pl.lit("ok").alias("status"),
         pl.lit(None, dtype=pl.String).alias("reason"),
         pl.lit("j").alias("judge"),
+        pl.lit(1).alias("n_principles"),
     )
     draws = [
         compared.with_columns(pl.col(name).alias("response"), pl.lit(draw, dtype=pl.Int32).alias("draw"))
@@ -182,7 +183,9 @@ def tables(n: int) -> dict[str, pl.DataFrame]:
 
 
 def _shaped(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()).sort(table.key)
+    lost = [pl.lit(None).alias(column.name) for column in table.columns if column.name not in frame.columns]
+    whole = frame.with_columns(lost)
+    return whole.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items()).sort(table.key)
 
 
 def write(root: Path, n: int) -> None:

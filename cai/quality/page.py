@@ -27,9 +27,10 @@ Invariants have no tolerance. Fitness and record shares fail only when the Wilso
 
 
 def page(artifact: str, mode: str, n_rows: int, n_failed: int, detail: Sequence[Mapping[str, Any]]) -> str:
-    """The page as HTML."""
+    """The page as HTML; what did not pass stands at its top."""
     rows = []
-    for entry in detail:
+    order = ("failed", "warning", "unchecked", "passed")
+    for entry in sorted(detail, key=lambda entry: order.index(word(entry))):
         result = word(entry)
         error = f"<br><em>{html.escape(str(entry['error']))}</em>" if entry["error"] else ""
         about = f"<br><code>{html.escape(entry['expectation'])} {html.escape(str(entry['column'] or ''))}</code>"

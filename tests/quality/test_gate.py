@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -386,3 +387,11 @@ def test_an_expectation_that_was_not_imported_says_so() -> None:
     gxe, _ = expectations.great_expectations()
     with pytest.raises(NotImplementedError, match="ExpectColumnMeanToBeBetween is not loaded: add it to ASKED"):
         gxe.ExpectColumnMeanToBeBetween(column="x", min_value=0)
+
+
+def test_what_did_not_pass_stands_at_the_top_of_the_page(tmp_path: Path, made: healthy.Tables) -> None:
+    edit("verdicts", 0, p=None)(made)
+    with pytest.raises(GateFailed):
+        verdicts(tmp_path, made, "consistency 0.00")
+    text = (tmp_path / "metrics/gates/pages/verdicts.html").read_text(encoding="utf-8")
+    assert re.findall(r'<tr class="(\w+)">', text)[:3] == ["failed", "warning", "passed"]
