@@ -41,7 +41,8 @@ def _requests(n: int, draw: int = 0, sampling: Sampling = SAMPLING, prefix: str 
     ]
 
 
-def test_thirty_percent_of_faults_lose_nothing_and_double_nothing(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [300, pytest.param(2000, marks=pytest.mark.slow)])
+def test_thirty_percent_of_faults_lose_nothing_and_double_nothing(server: Server, tmp_path: Path, n: int) -> None:
     faults: list[dict[str, Any]] = [
         {"status": 429, "headers": {"retry-after": "0"}},
         {"status": 500},
@@ -55,7 +56,6 @@ def test_thirty_percent_of_faults_lose_nothing_and_double_nothing(server: Server
         {"content": {"choices": []}},
     ]
     chance = random.Random(0)
-    n = 300
 
     def answer(body: dict[str, Any], tries: int) -> dict[str, Any]:
         if chance.random() < 0.3:
