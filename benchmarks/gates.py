@@ -37,8 +37,8 @@ ONE = """
 import json, resource, sys, time
 from pathlib import Path
 import yaml
-from cai.quality import gate
-from cai.quality.expectations import great_expectations
+from cai.quality.checking import gate
+from cai.quality.checking.expectations import great_expectations
 used = lambda: sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
 great_expectations()
 imports, wall = used(), time.monotonic()

@@ -66,7 +66,7 @@ class Params(Section):
 def main(params: Params, run: Run, item: str) -> None:
     """Check one artifact: metrics and page always, the stamp only if it may be used."""
     # Here and not above: every stage reads all sections of params.yaml, and Great Expectations costs seconds to import.
-    from cai.quality.gate import block_name, run_gate
+    from cai.quality.checking.gate import block_name, run_gate
 
     block = block_name(item)
     thresholds = suite(block).Thresholds.model_validate((params.gates.model_extra or {})[block])

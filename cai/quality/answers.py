@@ -9,11 +9,11 @@ import polars as pl
 from cai.artifacts.evaluation import ANSWERS as TABLE
 from cai.artifacts.evaluation import EVALUATION_PROMPTS
 from cai.artifacts.prompts import PROMPTS
-from cai.quality.accounting import ids, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, fact_within, n_rows, never, unique, zero
-from cai.quality.generation import Generated, generated, generated_checks, generated_facts
-from cai.quality.texts import hashed
+from cai.quality.checking.accounting import ids, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, fact_within, n_rows, never, unique, zero
+from cai.quality.checking.generation import Generated, generated, generated_checks, generated_facts
+from cai.quality.checking.texts import hashed
 
 PARENTS = (
     Parent(EVALUATION_PROMPTS, ("prompt_id", "set", "turns_text")),

@@ -15,10 +15,20 @@ from cai.artifacts.cleaned import CLEANED as TABLE
 from cai.artifacts.cleaned import DROPPED
 from cai.artifacts.supervised import REVISIONS
 from cai.params import Section, Share
-from cai.quality.accounting import beside, ids, unlike, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, share_at_least, share_at_most, unique, within, zero
-from cai.quality.texts import (
+from cai.quality.checking.accounting import beside, ids, unlike, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import (
+    Check,
+    Parent,
+    n_rows,
+    never,
+    share_at_least,
+    share_at_most,
+    unique,
+    within,
+    zero,
+)
+from cai.quality.checking.texts import (
     PIECE,
     blank,
     final_sentence,

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from cai.artifacts.supervised import CRITIQUES as TABLE
 from cai.artifacts.supervised import RESPONSES
-from cai.quality.accounting import beside, ids, missing, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, unique, within, zero
-from cai.quality.flaws import Flawed, flaw_checks, flaw_facts, flaws
-from cai.quality.generation import Generated, generated, generated_checks, generated_facts
-from cai.quality.principles import principle_checks, principle_facts
-from cai.quality.texts import meta_talk
+from cai.quality.checking.accounting import beside, ids, missing, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, n_rows, never, unique, within, zero
+from cai.quality.checking.flaws import Flawed, flaw_checks, flaw_facts, flaws
+from cai.quality.checking.generation import Generated, generated, generated_checks, generated_facts
+from cai.quality.checking.principles import principle_checks, principle_facts
+from cai.quality.checking.texts import meta_talk
 
 PARENTS = (Parent(RESPONSES, ("prompt_id",)),)
 

@@ -11,10 +11,10 @@ from cai.artifacts.cleaned import CLEANED
 from cai.artifacts.cleaned import DROPPED as TABLE
 from cai.artifacts.supervised import REVISIONS
 from cai.params import Section, Share
-from cai.quality.accounting import beside, ids, unlike, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, share_at_most, unique, zero
-from cai.quality.texts import hashed
+from cai.quality.checking.accounting import beside, ids, unlike, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, n_rows, never, share_at_most, unique, zero
+from cai.quality.checking.texts import hashed
 
 PARENTS = (
     Parent(REVISIONS, ("prompt_id", "round", hashed("revision").alias("revision"))),

@@ -11,9 +11,9 @@ from cai.artifacts.cleaned import CLEANED
 from cai.artifacts.cleaned import EDITS as TABLE
 from cai.artifacts.supervised import REVISIONS
 from cai.params import Section
-from cai.quality.accounting import beside, ids, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, unique, within, zero
+from cai.quality.checking.accounting import beside, ids, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, n_rows, never, unique, within, zero
 
 PARENTS = (
     Parent(REVISIONS, ("prompt_id", "round", "revision")),

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from cai.artifacts.evaluation import EVALUATION_PROMPTS as TABLE
 from cai.params import Section
-from cai.quality.accounting import ids, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, fact_within, n_rows, never, unique, within, zero
+from cai.quality.checking.accounting import ids, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, fact_within, n_rows, never, unique, within, zero
 
 PARENTS: tuple[Parent, ...] = ()
 MTBENCH_TURNS = 2

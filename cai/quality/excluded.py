@@ -10,10 +10,10 @@ from pydantic import Field
 from cai.artifacts.preference import EXCLUDED as TABLE
 from cai.artifacts.preference import PREFERENCES, VERDICTS
 from cai.params import Section, Share
-from cai.quality.accounting import beside, ids, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, share_at_most, unique, zero
-from cai.quality.judged import CARD as CARD
+from cai.quality.checking.accounting import beside, ids, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, n_rows, never, share_at_most, unique, zero
+from cai.quality.checking.judged import CARD as CARD
 
 PARENTS = (
     Parent(VERDICTS, ("prompt_id", "status")),

@@ -10,11 +10,22 @@ from pydantic import Field
 from cai.artifacts.evaluation import EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS as TABLE
 from cai.params import Section, Share
-from cai.quality.accounting import ids, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, below, fact_within, n_rows, never, share_at_most, unique, within, zero
-from cai.quality.leaks import evaluation_similarity
-from cai.quality.texts import blank, hashed, n_chars, near_repeats, normalised
+from cai.quality.checking.accounting import ids, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import (
+    Check,
+    Parent,
+    below,
+    fact_within,
+    n_rows,
+    never,
+    share_at_most,
+    unique,
+    within,
+    zero,
+)
+from cai.quality.checking.leaks import evaluation_similarity
+from cai.quality.checking.texts import blank, hashed, n_chars, near_repeats, normalised
 
 PARENTS = (Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),)
 

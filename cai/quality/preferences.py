@@ -11,12 +11,12 @@ from cai.artifacts.preference import EXCLUDED, VERDICTS
 from cai.artifacts.preference import PREFERENCES as TABLE
 from cai.artifacts.prompts import PROMPTS
 from cai.params import Section, Share
-from cai.quality.accounting import beside, ids, unlike, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, fact_within, n_rows, never, share_at_most, unique, within, zero
-from cai.quality.judged import CARD as CARD
-from cai.quality.judged import two_sided_checks, two_sided_facts
-from cai.quality.texts import blank, hashed, hashed_turns, n_chars
+from cai.quality.checking.accounting import beside, ids, unlike, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, fact_within, n_rows, never, share_at_most, unique, within, zero
+from cai.quality.checking.judged import CARD as CARD
+from cai.quality.checking.judged import two_sided_checks, two_sided_facts
+from cai.quality.checking.texts import blank, hashed, hashed_turns, n_chars
 
 PARENTS = (
     Parent(

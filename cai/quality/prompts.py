@@ -12,11 +12,22 @@ from cai.artifacts.prompts import PROMPTS as TABLE
 from cai.artifacts.prompts import SPLITS
 from cai.dialogue import from_structs, prompt_id
 from cai.params import Section, Share
-from cai.quality.accounting import ids, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, below, fact_within, n_rows, never, share_at_most, unique, within, zero
-from cai.quality.leaks import evaluation_similarity
-from cai.quality.texts import blank, n_chars
+from cai.quality.checking.accounting import ids, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import (
+    Check,
+    Parent,
+    below,
+    fact_within,
+    n_rows,
+    never,
+    share_at_most,
+    unique,
+    within,
+    zero,
+)
+from cai.quality.checking.leaks import evaluation_similarity
+from cai.quality.checking.texts import blank, n_chars
 
 PARENTS = (Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),)
 

@@ -8,12 +8,12 @@ import polars as pl
 
 from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.supervised import RESPONSES as TABLE
-from cai.quality.accounting import beside, missing, unlike, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, unique, zero
-from cai.quality.flaws import Flawed, flaw_checks, flaw_facts, flaws
-from cai.quality.generation import Generated, generated, generated_checks, generated_facts
-from cai.quality.texts import hashed, hashed_turns, meta_talk
+from cai.quality.checking.accounting import beside, missing, unlike, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, n_rows, never, unique, zero
+from cai.quality.checking.flaws import Flawed, flaw_checks, flaw_facts, flaws
+from cai.quality.checking.generation import Generated, generated, generated_checks, generated_facts
+from cai.quality.checking.texts import hashed, hashed_turns, meta_talk
 
 SPLITS = ("sft_train", "sft_test")
 PARENTS = (Parent(PROMPTS, ("prompt_id", "split", hashed("prompt").alias("prompt"), hashed_turns().alias("turns"))),)

@@ -13,13 +13,13 @@ from pydantic import Field
 from cai.artifacts.supervised import CRITIQUES, RESPONSES
 from cai.artifacts.supervised import REVISIONS as TABLE
 from cai.params import Share
-from cai.quality.accounting import beside, ids, missing, unlike, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, share_at_most, unique, within, zero
-from cai.quality.flaws import Flawed, flaw_checks, flaw_facts, flaws
-from cai.quality.generation import Generated, generated, generated_checks, generated_facts
-from cai.quality.principles import principle_checks, principle_facts
-from cai.quality.texts import has_emoji, hashed, hashed_turns, meta_talk
+from cai.quality.checking.accounting import beside, ids, missing, unlike, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, n_rows, never, share_at_most, unique, within, zero
+from cai.quality.checking.flaws import Flawed, flaw_checks, flaw_facts, flaws
+from cai.quality.checking.generation import Generated, generated, generated_checks, generated_facts
+from cai.quality.checking.principles import principle_checks, principle_facts
+from cai.quality.checking.texts import has_emoji, hashed, hashed_turns, meta_talk
 
 PARENTS = (
     Parent(

@@ -9,12 +9,12 @@ import polars as pl
 from cai.artifacts.preference import SAMPLES as TABLE
 from cai.artifacts.prompts import PROMPTS
 from cai.params import Share
-from cai.quality.accounting import beside, ids, missing, unlike, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, n_rows, never, share_at_most, unique, zero
-from cai.quality.flaws import Flawed, flaw_checks, flaw_facts, flaws
-from cai.quality.generation import Generated, generated, generated_checks, generated_facts
-from cai.quality.texts import hashed, hashed_turns, meta_talk
+from cai.quality.checking.accounting import beside, ids, missing, unlike, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, n_rows, never, share_at_most, unique, zero
+from cai.quality.checking.flaws import Flawed, flaw_checks, flaw_facts, flaws
+from cai.quality.checking.generation import Generated, generated, generated_checks, generated_facts
+from cai.quality.checking.texts import hashed, hashed_turns, meta_talk
 
 SPLITS = ("pref_train", "pref_test")
 SHARED = ("sft_train", "sft_test")

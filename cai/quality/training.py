@@ -14,8 +14,8 @@ import polars as pl
 from pydantic import Field
 
 from cai.params import Section, Share
-from cai.quality.bounds import Facts, surely_risen
-from cai.quality.checks import Check, Parent, fact_within, n_rows, share_at_most, zero
+from cai.quality.checking.bounds import Facts, surely_risen
+from cai.quality.checking.checks import Check, Parent, fact_within, n_rows, share_at_most, zero
 
 PATH = "metrics/training_{model}.json"
 CURVE = "metrics/curves/{model}/train.csv"

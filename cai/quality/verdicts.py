@@ -10,13 +10,13 @@ from pydantic import Field
 from cai.artifacts.preference import SAMPLES
 from cai.artifacts.preference import VERDICTS as TABLE
 from cai.params import Section, Share
-from cai.quality.accounting import beside, missing, unlike, unsorted
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Parent, fact_within, n_rows, never, share_at_most, unique, zero
-from cai.quality.judged import CARD as CARD
-from cai.quality.judged import two_sided_checks, two_sided_facts
-from cai.quality.principles import principle_checks, principle_facts
-from cai.quality.texts import hashed
+from cai.quality.checking.accounting import beside, missing, unlike, unsorted
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Parent, fact_within, n_rows, never, share_at_most, unique, zero
+from cai.quality.checking.judged import CARD as CARD
+from cai.quality.checking.judged import two_sided_checks, two_sided_facts
+from cai.quality.checking.principles import principle_checks, principle_facts
+from cai.quality.checking.texts import hashed
 
 PARENTS = (Parent(SAMPLES, ("prompt_id", "draw", hashed("response").alias("response"))),)
 PROBABILITIES = ("p_first", "p_second", "p", "label_mass_first", "label_mass_second")

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from cai.quality import gate
+from cai.quality.checking import gate
 from cai.sources.source import Source
 from tests.pipeline.closure import closure
 

@@ -15,10 +15,10 @@ import pytest
 from pydantic import ValidationError
 
 from cai.errors import ArtifactError, GateFailed, ParamsError
-from cai.quality import expectations, gate
-from cai.quality.bounds import wilson
-from cai.quality.checks import Check, shape
-from cai.quality.validation import validate
+from cai.quality.checking import expectations, gate
+from cai.quality.checking.bounds import wilson
+from cai.quality.checking.checks import Check, shape
+from cai.quality.checking.validation import validate
 from tests.quality import healthy
 from tests.quality.faults import LOOP, edit, every
 from tests.quality.thresholds import THRESHOLDS
@@ -324,7 +324,7 @@ def test_thresholds_are_strict(change: dict[str, Any]) -> None:
 
 def test_thresholds_are_read_without_great_expectations_and_a_gate_imports_its_own_suite_alone() -> None:
     code = (
-        "import sys; from cai.quality import gate; gate.thresholds_type('dropped');"
+        "import sys; from cai.quality.checking import gate; gate.thresholds_type('dropped');"
         "print('great_expectations' in sys.modules, [name for name in gate.SUITES if f'cai.quality.{name}' in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -335,9 +335,9 @@ CHEAP = """
 import gc, json, sys
 import polars as pl
 PLAIN
-from cai.quality import expectations
-from cai.quality.checks import below, fact_within, never, n_rows, unique, within, zero
-from cai.quality.validation import validate
+from cai.quality.checking import expectations
+from cai.quality.checking.checks import below, fact_within, never, n_rows, unique, within, zero
+from cai.quality.checking.validation import validate
 rows = pl.DataFrame({"id": ["a", "b", "b"], "n": [1, 2, 3], "x": [0.5, 0.9, 0.1], "bad": [False, True, False]})
 frames = {"rows": rows, "facts": pl.DataFrame({"n": [2.0], "text": ["t"]})}
 checks = [

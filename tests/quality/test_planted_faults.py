@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cai.quality import gate
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, shape
-from cai.quality.validation import Outcome, validate
+from cai.quality.checking import gate
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, shape
+from cai.quality.checking.validation import Outcome, validate
 from tests.quality import faults, healthy
 from tests.quality.thresholds import THRESHOLDS
 

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from cai.quality import cleaned
-from cai.quality import texts as quality_texts
-from cai.quality.texts import PIECE, near_repeated, near_repeats, repeats
+from cai.quality.checking import texts as quality_texts
+from cai.quality.checking.texts import PIECE, near_repeated, near_repeats, repeats
 from cai.text import flags
 
 REAL = Path(__file__).parents[2].parent / "shared/data/revisions/smollm2-raw.jsonl.gz"

@@ -16,8 +16,8 @@ from typing import Any
 
 import polars as pl
 
-from cai.quality.checks import Check
-from cai.quality.expectations import great_expectations
+from cai.quality.checking.checks import Check
+from cai.quality.checking.expectations import great_expectations
 
 
 @dataclass(frozen=True)

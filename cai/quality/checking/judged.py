@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from cai.errors import ArtifactError
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Severity
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Severity
 
 CARD = "metrics/judge_card.json"
 ROLE = "pairs"

@@ -29,11 +29,11 @@ import polars as pl
 from cai.artifacts.table import ROW_GROUP, Table, file_sha256, write_text
 from cai.errors import ArtifactError, GateFailed, ParamsError
 from cai.params import Section
-from cai.quality.bounds import WORST, Facts
-from cai.quality.checks import Check, Parent, shape
-from cai.quality.judged import settled
-from cai.quality.page import page, shown, word
-from cai.quality.validation import Outcome, number, validate
+from cai.quality.checking.bounds import WORST, Facts
+from cai.quality.checking.checks import Check, Parent, shape
+from cai.quality.checking.judged import settled
+from cai.quality.checking.page import page, shown, word
+from cai.quality.checking.validation import Outcome, number, validate
 
 SUITES = (
     "prompts",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import polars as pl
 
 from cai.params import Section, Share
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, share_at_most
-from cai.quality.texts import SENTENCE, near_repeated, repeats
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, share_at_most
+from cai.quality.checking.texts import SENTENCE, near_repeated, repeats
 
 
 class Flawed(Section):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from cai.quality.bounds import Facts
+from cai.quality.checking.bounds import Facts
 
 
 def ids(frame: pl.DataFrame, key: Sequence[str] = ("prompt_id",)) -> list[str]:

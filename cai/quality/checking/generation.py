@@ -6,9 +6,9 @@ import polars as pl
 from pydantic import Field
 
 from cai.params import Section, Share
-from cai.quality.bounds import Facts
-from cai.quality.checks import Check, Kind, fact_within, never, share_at_most, within
-from cai.quality.texts import blank, hashed, n_chars
+from cai.quality.checking.bounds import Facts
+from cai.quality.checking.checks import Check, Kind, fact_within, never, share_at_most, within
+from cai.quality.checking.texts import blank, hashed, n_chars
 
 
 class Generated(Section):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from cai.quality.bounds import Facts, wilson
-from cai.quality.checks import Check, fact_within
+from cai.quality.checking.bounds import Facts, wilson
+from cai.quality.checking.checks import Check, fact_within
 
 
 def principle_facts(principles: pl.Series, facts: Facts) -> None:
