@@ -13,7 +13,7 @@ import sys
 from cai.cleaning.clean import Row, clean_batch, clean_row
 from cai.cleaning.edits import apply, undo
 from cai.cleaning.plan import from_list
-from cai.cleaning.rules import RULES
+from cai.cleaning.rules import STANDARD
 
 PIECES = (
     "Have a great day! ", ":) ", "😊", "👨‍👩‍👧", "\n", "\n\n", "Human: ", "<|im_end|>", "1. a\n", "- b\n", "```", "| a | b |", '"', "“", "loaded ", "Here's a revised version: ",
@@ -37,7 +37,7 @@ def _text(draw: random.Random) -> str:
 def main() -> int:
     n, seed = (int(value) for value in (*sys.argv[1:], *("1000000", "0")[len(sys.argv) - 1 :]))
     draw = random.Random(seed)
-    plan = from_list("rules", list(RULES))
+    plan = from_list("rules", list(STANDARD))
     kept = failed = unstable = 0
     for first in range(0, n, CHUNK):
         rows = [

@@ -40,6 +40,7 @@ NEEDS: dict[str, str] = {
     "copies": "copy",
     "strange_tail": "odd",
     "remains": "repeat",
+    "repeated_phrases": "repeat",
 }
 """What each rule needs to see before it runs."""
 AFTER_EDIT = frozenset({"tag", "lead", "repeat", "courtesy", "tail"})

@@ -14,7 +14,7 @@ from cai.cleaning.clean import Cleaned, Row, clean_batch, clean_row, clean_rows,
 from cai.cleaning.editor import edit_rows
 from cai.cleaning.edits import apply, undo
 from cai.cleaning.plan import from_list, plan
-from cai.cleaning.rules import RULES
+from cai.cleaning.rules import RULES, STANDARD
 from cai.cleaning.screen import _look_at_column, _look_at_each
 from cai.cleaning.view import View
 from cai.dialogue import Dialogue
@@ -24,7 +24,7 @@ from cai.text.flags import emoji_run, has_preamble, has_role_tag, max_sentence_c
 from tests.text.refusals import TOLD
 
 DATA = Path(__file__).parent / "data"
-RULES_PLAN = from_list("rules", list(RULES))
+RULES_PLAN = from_list("rules", list(STANDARD))
 PIECES = st.sampled_from(
     [
         "I can't help. ",

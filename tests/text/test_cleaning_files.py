@@ -14,10 +14,10 @@ from cai.cleaning.edits import Edit, apply
 from cai.cleaning.files import clean_file
 from cai.cleaning.frames import clean_frames
 from cai.cleaning.plan import from_list
-from cai.cleaning.rules import RULES
+from cai.cleaning.rules import STANDARD
 from cai.errors import ArtifactError, ParamsError
 
-PLAN = from_list("rules", list(RULES))
+PLAN = from_list("rules", list(STANDARD))
 ROWS = [
     {"prompt_id": "b", "revision": ("Take care of yourself, friend. " * 5).strip(), "n": 1},
     {"prompt_id": "a", "revision": "I can't help with that.", "n": 2},

@@ -4,7 +4,7 @@ import pytest
 
 from cai.cleaning.clean import Row, clean_row
 from cai.cleaning.plan import from_list
-from cai.cleaning.rules import RULES
+from cai.cleaning.rules import RULES, STANDARD
 
 GOODBYE = "Please let me know if you have any other questions! I'm always happy to help! :) Have a great day! :) "
 GOODBYE_TOO = (
@@ -120,6 +120,14 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Then go to the", None),
     ],
     "remains": [("   ", None), ("No.", "No.")],
+    "repeated_phrases": [
+        (
+            "I understand that you are going through a hard time. It helps to know that you are going through a hard time.",
+            None,
+        ),
+        ("I understand that you are going through this. It helps to know that you are going to be heard.",) * 2,
+        ("Run this:\n```\nwait for the next free slot\nwait for the next free slot\n```\nThen stop.", None),
+    ],
     "strange_tail": [("Call a doctor. Отдыхайте дома.",) * 2],
 }
 
@@ -134,7 +142,7 @@ def test_a_rule_does_what_its_table_says(rule: str, text: str, kept: str | None)
 
 
 def test_the_seed_papers_goodbyes_end_after_one_round() -> None:
-    cleaned = clean_row(Row("1", f"{SAFE} " + (GOODBYE + GOODBYE_TOO) * 8), from_list("rules", list(RULES)))
+    cleaned = clean_row(Row("1", f"{SAFE} " + (GOODBYE + GOODBYE_TOO) * 8), from_list("rules", list(STANDARD)))
     assert cleaned.text is not None and cleaned.text.startswith(SAFE)
     assert len(cleaned.text) < len(SAFE) + len(GOODBYE) + 5
 

@@ -19,6 +19,7 @@ from cai.cleaning.rules import (
     near_repeats,
     periodic_tail,
     remains,
+    repeated_phrases,
     repeated_sentences,
     role_tags,
     strange_tail,
@@ -50,7 +51,10 @@ RULES: dict[str, Rule] = {
         copies,
         strange_tail,
         remains,
+        repeated_phrases,
     )
 }
 """In the order that suits them: what is broken first, then what is foreign, then what repeats, then what is left."""
+STANDARD = tuple(name for name in RULES if name != repeated_phrases.ID)
+"""What may be done to any text. The one left out drops texts that nobody would call broken, to train on none of them."""
 META = frozenset({"meta_preamble", "meta_talk"})
