@@ -56,5 +56,5 @@ RULES: dict[str, Rule] = {
 }
 """In the order that suits them: what is broken first, then what is foreign, then what repeats, then what is left."""
 STANDARD = tuple(name for name in RULES if name != repeated_phrases.ID)
-"""What may be done to any text. The one left out drops texts that nobody would call broken, to train on none of them."""
+"""What may be done to any text. The one left out drops texts that nobody would call broken, to train on none."""
 META = frozenset({"meta_preamble", "meta_talk"})
