@@ -399,8 +399,8 @@ class OpenAIModel:
         try:
             # The client's own limit is per read; a server that drips a byte a minute would never meet it.
             async with asyncio.timeout(self._timeout):
-                # As extra_body it goes as it is: checking the messages against the client's types took a fifth of
-                # the CPU time of a request (EXPERIMENTS.md).
+                # As extra_body it goes as it is, unchecked: the messages are ours, and the client's type checks of them
+                # stood out in a profile. No saving of the whole was measured (11.1 and 10.8 CPU seconds, within noise).
                 async with client.chat.completions.with_streaming_response.create(
                     model=self._model, messages=(), extra_body={**body, **extra}
                 ) as response:
