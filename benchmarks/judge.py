@@ -47,6 +47,7 @@ async def serve() -> None:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if head.startswith(b"GET"):
                     found = {"asked": n_asked, "questions": len(questions), "most": most_open, "refused": n_refused}
+                    found["cpu_seconds"] = round(time.process_time())
                     writer.write(whole(json.dumps(found)))
                     continue
                 length = next(
@@ -99,16 +100,26 @@ def run(url: str, work: Path, n_pairs: int) -> None:
     model = open_model(
         "m", root=work, work=work, base_url=url, concurrency=CONNECTIONS, timeout_seconds=30.0, show=lambda *_: None
     )
-    started, cpu = time.monotonic(), time.process_time()
+    started, cpu, waited = time.monotonic(), time.process_time(), waited_seconds()
     verdicts = judge(pl.DataFrame(rows), rules, model, Sampling(0.0, 1.0, 0, 16, 0), PLAIN)
+    cpu = time.process_time() - cpu
     found = {
         "seconds": round(time.monotonic() - started, 2),
-        "cpu_seconds": round(time.process_time() - cpu, 2),
+        "cpu_seconds": round(cpu, 2),
+        "cpu_ms_a_call": round(1000 * cpu / model.cost["n_calls"], 2) if model.cost["n_calls"] else None,
+        # Seconds in which this process could have run and another one ran: what a quiet machine would have spared it.
+        "seconds_waited_for_a_core": round(waited_seconds() - waited, 2),
+        "load": round(os.getloadavg()[0], 1),
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
         "statuses": dict(verdicts["status"].value_counts().iter_rows()),
         "cost": model.cost,
     }
     print(json.dumps(found))
+
+
+def waited_seconds() -> float:
+    """How long this process stood in the queue for a core so far (Linux)."""
+    return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
 
 
 def main() -> int:

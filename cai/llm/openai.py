@@ -344,7 +344,8 @@ class OpenAIModel:
 
         # Proxies of the environment stand between us and a server on this very machine; a redirect could carry the
         # key elsewhere. Retries are ours, because they are counted and end in a row.
-        http = openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=not _is_loopback(self._url))
+        # aiohttp below it takes half the CPU time a call of the client's usual transport (EXPERIMENTS.md).
+        http = openai.DefaultAioHttpClient(follow_redirects=False, trust_env=not _is_loopback(self._url))
         async with openai.AsyncOpenAI(
             api_key=self._key, base_url=self._url, max_retries=0, timeout=self._timeout, http_client=http
         ) as client:
@@ -389,6 +390,7 @@ class OpenAIModel:
         return content
 
     async def _sent(self, client: openai.AsyncOpenAI, body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+        import aiohttp
         import openai
 
         most = await self._taken(body)
@@ -416,12 +418,15 @@ class OpenAIModel:
         except openai.APIStatusError as error:
             billed = 0.0
             raise self._status_fault(error) from None
-        except (TimeoutError, openai.APITimeoutError):
+        except TimeoutError:
             raise _Fault(f"no whole reply within {self._timeout:g} s") from None
         except openai.APIConnectionError as error:
-            cause = type(error.__cause__ or error).__name__
-            billed = 0.0 if cause == "ConnectError" else most
-            raise _Fault(f"no connection ({cause})") from None
+            # The layers between call every lost connection a time-out; what happened stands at the bottom.
+            cause = _first_cause(error)
+            if isinstance(cause, TimeoutError):
+                raise _Fault(f"no whole reply within {self._timeout:g} s") from None
+            billed = 0.0 if isinstance(cause, aiohttp.ClientConnectorError) else most
+            raise _Fault(f"no connection ({type(cause).__name__})") from None
         except UnicodeEncodeError:
             billed = 0.0
             raise _Fault("the prompt holds half a surrogate pair", again=False) from None
@@ -641,6 +646,12 @@ def _is_loopback(url: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _digest(ask: Mapping[str, Any]) -> str:
