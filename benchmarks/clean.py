@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cai.cleaning.files import clean_file
 from cai.cleaning.plan import from_list
-from cai.cleaning.rules import RULES
+from cai.cleaning.rules import STANDARD
 
 LENGTH = 1000
 TAILS = (
@@ -58,7 +58,7 @@ def cpu_seconds() -> float:
 
 def main() -> None:
     n, workers = (int(value) for value in (*sys.argv[1:], *("100000", "1")[len(sys.argv) - 1 :]))
-    plan = from_list("rules", [rule for rule in RULES if rule != "copies"])
+    plan = from_list("rules", [rule for rule in STANDARD if rule != "copies"])
     for share in (0.1, 0.5):
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"

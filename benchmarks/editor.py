@@ -24,7 +24,7 @@ from cai.cleaning.clean import Cleaned, Row, clean_batch
 from cai.cleaning.editor import Editor, doubtful
 from cai.cleaning.edits import apply
 from cai.cleaning.plan import from_list
-from cai.cleaning.rules import RULES
+from cai.cleaning.rules import STANDARD
 from cai.dialogue import Dialogue
 from cai.llm import hf, openai
 from cai.llm.model import Choice, Completion, Request, Sampling
@@ -32,7 +32,7 @@ from cai.llm.weights import open_base, resolve
 from tests.llm.conftest import SMOLLM2, Server
 
 ROOT = Path(__file__).parents[1]
-PLAN = from_list("rules+llm", [*RULES, "editor"])
+PLAN = from_list("rules+llm", [*STANDARD, "editor"])
 SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_new_tokens=64, seed=0)
 PLANTED = (
     " Квартальный отчёт будет готов завтра утром.",

@@ -160,7 +160,7 @@ class Replies:
 
 @pytest.mark.parametrize("tail", [" Отдыхайте дома каждый день.", " Отдых."])
 def test_the_editor_accepts_no_reply_that_deletes_a_single_word_of_a_refusal_or_a_warning(tail: str) -> None:
-    plan_ = from_list("rules+llm", [*RULES, "editor"])
+    plan_ = from_list("rules+llm", [*STANDARD, "editor"])
     pairs: list[tuple[Row, Cleaned]] = []
     replies: dict[str, str] = {}
     told: dict[str, str] = {}

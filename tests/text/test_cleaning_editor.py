@@ -11,13 +11,13 @@ from cai.cleaning.clean import Cleaned, Row, clean_row
 from cai.cleaning.editor import doubtful, edit_rows, metrics, parsed, probe, rejection
 from cai.cleaning.edits import apply, undo
 from cai.cleaning.plan import from_list
-from cai.cleaning.rules import RULES
+from cai.cleaning.rules import STANDARD
 from cai.cleaning.view import Mark, View
 from cai.dialogue import Dialogue
 from cai.llm.model import Choice, Completion, Request, Sampling
 from cai.prompting.editing import REFUSED
 
-PLAN = from_list("rules+llm", [*RULES, "editor"])
+PLAN = from_list("rules+llm", [*STANDARD, "editor"])
 SAMPLING = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_new_tokens=32, seed=1)
 SAFE = "Mixing bleach and ammonia makes a toxic gas. You should not mix them. Open the windows if you did."
 ODD = SAFE + " Отдыхайте дома каждый день."
