@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cai.cleaning.edits import Cut, Edit, perform
 from cai.cleaning.plan import EDITOR, Plan
-from cai.cleaning.rules import META, RULES
+from cai.cleaning.rules import LAST, META, RULES
 from cai.cleaning.screen import AFTER_EDIT, EVERYTHING, MARKING, NEEDS, calls, suspicions
 from cai.cleaning.view import Drop, Mark, Row, View
 from cai.text.sentences import key, size
@@ -93,6 +93,8 @@ class _Passes:
         for step in self.plan.steps:
             if NEEDS[step.rule] not in seen or (step.rule in MARKING and not self.plan.editor):
                 continue
+            if step.rule in LAST and self.text is not before:
+                continue  # another pass may settle what is left
             cuts: list[Cut] = []
             for finding in RULES[step.rule].find(self.view, self.row):
                 if isinstance(finding, Drop):

@@ -59,6 +59,7 @@ _REFUSES = frozenset(
         "poison",
         "call",
         "never",
+        "always",
     ]
 )
 

@@ -149,6 +149,11 @@ _REFUSES = re.compile(
 _MY_EARLIER = re.compile(
     r"\bmy\s+(?:\w+\s+)?(?:original|previous|prior|preceding|last|latest|initial|earlier|former|first)\s+(?:\w+\s+)?(?:answers?|responses?|repl(?:y|ies))\b"
 )
+_READERS = re.compile(r"\W*(?:if|when|whenever|should) your\b")
+_DECLINES = re.compile(
+    r"\bi(?:'m| am) (?:not (?:equipped|able|allowed|permitted)|unable) to\b|\bi (?:can't|cannot|won't|will not) (?:help|assist|provide|give|offer|tell|do|support)\b"
+)
+"""A refusal in the first person speaks to the human, whatever it calls the one who speaks."""
 _ASKS = re.compile(
     r"(?:^|, )(?:do|did|does|are|is|was|were|can|could|would|should|what|why|how|who|which|have|has|may|might)\b[^,]*\?$"
 )
@@ -156,7 +161,8 @@ _OPENER = re.compile(
     r"(?:sure|certainly|of course|absolutely|okay|ok|alright|great|understood|yes|no problem|i understand|i see|you're (?:absolutely )?right|thank you|thanks|i apologi[sz]e|my apologies|apologies|i'm sorry|sorry)\b[^.!?]{0,90}[.,!:;]?\s*$",
 )
 _HERE = re.compile(
-    r"\b(?:here|here's|below|following|follows|this is|attempt|i've|i have|i would|i'd|i'll|let me|allow me|please find|one possible|(?:can|could|should|might|may|would) be|try|consider)\b|^(?:\*\*|#+\s*|\")?(?:the |a |my |an )?(?:\w+ ){0,3}?(?:revis|rewrit|re-writ|rephras|reword|updated|improved|modified|corrected|edited|alternative)"
+    r"\b(?:voici|aqu[ií] (?:está|tienes|va)|hier (?:ist|sind|kommt)|ecco|segue|вот|hieronder)\b|以下|下面|这是|次の|こちら"
+    r"|\b(?:here|here's|below|following|follows|this is|attempt|i've|i have|i would|i'd|i'll|let me|allow me|please find|one possible|(?:can|could|should|might|may|would) be|try|consider)\b|^(?:\*\*|#+\s*|\")?(?:the |a |my |an )?(?:\w+ ){0,3}?(?:revis|rewrit|re-writ|rephras|reword|updated|improved|modified|corrected|edited|alternative)"
 )
 _REDO = re.compile(
     r"\b(?:revis(?:ed|ion|e)|re-?writ(?:e|ten|ing)|re-?wrote|re-?phras(?:ed?|ing)|reword(?:ed|ing)?|reworked|reformulat(?:ed|ion)|paraphrased|toned[- ]down"
@@ -224,6 +230,8 @@ def grade(sentence: str) -> int:
             # A refusal lists what it refuses, and an answer may take back an earlier one of its own.
             if pattern is _STRONG[0][1] and _REFUSES.search(low):
                 continue
+            if _READERS.match(low) or _DECLINES.search(low):
+                return 1
             if pattern in (_STRONG[2][1], _STRONG[3][1]) and pattern.search(_MY_EARLIER.sub(" ", low)) is None:
                 continue
             return 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from cai.text.sentences import key, spans
@@ -39,7 +40,10 @@ _PROSE_LINE = re.compile(
     r"(?!(?:SELECT|INSERT|UPDATE|DELETE|import|from|return|def|class|let|const|var|int|void|float|public|private|static|echo|print|use|using|package)\b)[^\W\d_]+(?:[,'’]?[ '’-][^\W\d_]+){2,}[,:]?;$"
 )
 """A line of verse may end in a semicolon."""
-_ENDS_OPEN = re.compile(r"[,;:—–-]?[\"'”’)]*$")
+LONG_QUOTE = 6
+"""Words. Reviewers may say "It broke after a week." one after the other."""
+_SPEAKER = re.compile(r"(?:\*\*)?([^\W\d_][\w.'’ -]{0,24})(?:\*\*)?:(?:\*\*)? +\S")
+SAID_AGAIN = 3
 
 
 def regions(text: str) -> list[Region]:
@@ -54,9 +58,7 @@ def regions(text: str) -> list[Region]:
     if "`" in text:
         found.extend(Region(*match.span(), "code") for match in _INLINE_CODE.finditer(text))
     if '"' in text or not text.isascii():
-        for match in _QUOTED.finditer(text):
-            if _may_repeat(match.group()[1:-1]):
-                found.append(Region(*match.span(), "quote"))
+        found.extend(Region(start, end, "quote") for start, end in _quotes(text))
     if "\n" in text or ITEM.match(text):
         _lines(text, found)
     found.sort()
@@ -92,6 +94,24 @@ def _fences(text: str, found: list[Region]) -> None:
         found.append(Region(opened[0], len(text), "code"))
 
 
+def _quotes(text: str) -> Iterator[tuple[int, int]]:
+    """Every quote, without those that stand one behind the other and say the same at length: a loop in quotation marks."""
+    matches = [match for match in _QUOTED.finditer(text) if _may_repeat(match.group()[1:-1])]
+    said = [key(match.group()) for match in matches] if len(matches) > 1 else []
+    looping: set[int] = set()
+    for place in range(1, len(said)):
+        long = said[place].count(" ") >= LONG_QUOTE - 1 or place - 1 in looping
+        if (
+            long
+            and said[place - 1].startswith(said[place])
+            and not text[matches[place - 1].end() : matches[place].start()].strip()
+        ):
+            looping.update((place - 1, place))
+    for place, match in enumerate(matches):
+        if place not in looping:
+            yield match.span()
+
+
 def _may_repeat(quoted: str) -> bool:
     """Whether a quote is one: not a looping text that happens to stand in quotation marks."""
     counts = Counter(key(quoted[start:end]) for start, end in spans(quoted))
@@ -101,7 +121,9 @@ def _may_repeat(quoted: str) -> bool:
 def _lines(text: str, found: list[Region]) -> None:
     verse: list[tuple[int, int, str]] = []
     stanzas: list[list[tuple[int, int, str]]] = []
+    short: list[list[tuple[int, int, str]]] = []
     code: list[tuple[int, int]] = []
+    spoken: list[tuple[int, int]] = []
     position = 0
     for line in text.split("\n"):
         start, end = position, position + len(line)
@@ -122,18 +144,23 @@ def _lines(text: str, found: list[Region]) -> None:
             found.append(Region(start, end, "label"))
         else:
             plain = True
+            if ":" in bare[:30] and _SPEAKER.match(bare):
+                spoken.append((start, end))
         if plain and len(bare) <= 80 and len(bare.split()) <= 15:
             verse.append((start, end, bare))
         else:
-            if len(verse) >= 3:
-                stanzas.append(verse)
+            if verse:
+                (stanzas if len(verse) >= 3 else short).append(verse)
             verse = []
-    if len(verse) >= 3:
-        stanzas.append(verse)
+    if verse:
+        (stanzas if len(verse) >= 3 else short).append(verse)
     if len(code) >= 2:
         found.extend(Region(start, end, "code") for start, end in code)
-    for stanza in _verse(stanzas):
+    kept = _verse(stanzas)
+    for stanza in (*kept, *_refrains(kept, short)):
         found.append(Region(stanza[0][0], stanza[-1][1], "verse"))
+    if len(spoken) >= 3 and _is_script([text[start:end] for start, end in spoken]):
+        found.extend(Region(start, end, "verse") for start, end in spoken)
 
 
 def _is_item(line: str, after: int) -> bool:
@@ -152,6 +179,33 @@ def _is_label(bare: str) -> bool:
     if bare.endswith((":", ":**", "：")) and len(bare.split()) <= 8:
         return True
     return bare.startswith("**") and bare.endswith("**") and bare.count("**") == 2 and len(bare.split()) <= 10
+
+
+def _is_script(lines: list[str]) -> bool:
+    """Whether lines of the form "NAME: words" are turns of speakers, of whom one speaks again, and no loop."""
+    speakers = [match[1] for line in lines if (match := _SPEAKER.match(line.strip()))]
+    counts = Counter(key(line) for line in lines)
+    return (
+        len(set(speakers)) < len(speakers)
+        and len(set(speakers)) >= 2
+        and max(counts.values()) <= SAID_AGAIN
+        and len(counts) * 2 > len(lines)
+    )
+
+
+def _refrains(
+    stanzas: list[list[tuple[int, int, str]]], short: list[list[tuple[int, int, str]]]
+) -> list[list[tuple[int, int, str]]]:
+    """The stanzas of one or two lines that say nothing but lines of the longer ones, once."""
+    if not stanzas:
+        return []
+    known = {key(line) for stanza in stanzas for _, _, line in stanza}
+    found: dict[tuple[str, ...], list[tuple[int, int, str]]] = {}
+    for stanza in short:
+        keys = tuple(key(line) for _, _, line in stanza)
+        if known.issuperset(keys):
+            found.setdefault(keys, stanza)
+    return list(found.values())
 
 
 def _verse(stanzas: list[list[tuple[int, int, str]]]) -> list[list[tuple[int, int, str]]]:

@@ -19,7 +19,12 @@ _REQUEST = (
 )
 _PLAIN_MODEL = r"(?:(?:AI )?Assistant|ASSISTANT|assistant|AI|Chatbot|ChatGPT|Bot|Asistente|Assistent|助手|助理|Ассистент|Claude|Llama|GPT)"
 
-_INITIAL_HUMAN = regex.compile(r"\n[ \t]*\n[ \t]*(?P<tag>H[ \t]*:)(?=\s)")
+_INITIAL_HUMAN = regex.compile(r"\n[ \t]*\n[ \t]*(?P<tag>[HQ][ \t]*:)(?=\s)")
+_FORM = regex.compile(
+    r"(?i)\b(?:questions?|quiz|q ?& ?a|faqs?|interview|examples?|flash ?cards?|dialog(?:ue)?|conversation|form|trivia|riddles?)\b"
+)
+"""Words of a text that goes on in questions and answers of its own."""
+FEWEST_BEFORE = 20
 _INITIAL_MODEL = regex.compile(r"^[ \t]*A[ \t]*:(?=\s)", regex.M)
 TOKEN = regex.compile(
     r"<[|｜][^|｜<>\n]{1,40}[|｜]>"  # ChatML, Llama 3, DeepSeek
@@ -40,11 +45,11 @@ _HEADER = regex.compile(
     regex.I | regex.M,
 )
 _PLAIN = regex.compile(
-    rf"(?:^[ \t>]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?P<tag>(?:\*\*|__|\[|\()?(?:(?P<user>{_PLAIN_USER}|{_REQUEST})|(?P<model>{_PLAIN_MODEL}))(?:[ \t]*\d{{1,2}})?(?:\*\*|__|\]|\))?[ \t]*[:：](?:\*\*|__)?)(?=\s|\*|\"|[\p{{Han}}]|$)",
+    rf"(?:^[ \t>]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?P<tag>(?:\*\*|__|\[|\()?(?:(?P<user>{_PLAIN_USER}|{_REQUEST})|(?P<model>{_PLAIN_MODEL}))(?:[ \t]*\d{{1,2}})?(?:\*\*|__|\]|\))?[ \t]*[:：](?:\*\*|__)?)(?!(?<=[.!?][ \t]\w{{4,9}}:)[ \t]an?[ \t])(?=\s|\*|\"|[\p{{Han}}]|$)",
     regex.M,
 )
 MAYBE = regex.compile(
-    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:Draft answer|What is wrong with it|Task|[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente|Human|\nH)(?: ?\d+)?[*_\])]*\s*[:：]"
+    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:Draft answer|What is wrong with it|Task|[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente|Human|\n[HQ])(?: ?\d+)?[*_\])]*\s*[:：]"
 )
 """Finds nothing only where there is no tag: a cheap screen."""
 
@@ -75,9 +80,13 @@ def tags(text: str) -> list[tuple[int, int, str]]:
 
 
 def _initials(text: str) -> list[tuple[int, int, str]]:
-    """ "H:" and "A:" on paragraphs of their own, where the text before them is an answer and no dialogue."""
+    """ "H:" or "Q:" and "A:" on paragraphs of their own, where the text before them is an answer and no dialogue or quiz."""
     human = _INITIAL_HUMAN.search(text)
-    if human is None or not text[: human.start()].strip():
+    if human is None or not (before := text[: human.start()].rstrip()):
+        return []
+    if human["tag"][0] == "Q" and (
+        len(before.split()) < FEWEST_BEFORE or not before.endswith((".", "!", "?")) or _FORM.search(before)
+    ):
         return []
     model = _INITIAL_MODEL.search(text, human.end())
     if model is None or _INITIAL_MODEL.search(text, 0, human.start() + 2):

@@ -221,18 +221,23 @@ def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, obj
         plan(variant, variants)
 
 
-def test_hard_texts_that_the_rules_were_not_written_on() -> None:
-    """Labels of one author, written before the rules saw them: 0.955 of 291 and 12 of 180 then (EXPERIMENTS.md)."""
-    rows = _labelled("hard_degenerate")
+@pytest.mark.parametrize(("name", "most_changed"), [("hard", 0), ("third", 3)])
+def test_hard_texts_that_the_rules_were_not_written_on(name: str, most_changed: int) -> None:
+    """Two sets, written before the rules saw them: recall 0.955 and 0.941, false edits 12 of 180 and 13 of 225 then
+    (EXPERIMENTS.md). What is still changed is doubtful in itself: a chant, a tongue twister without quotes."""
+    rows = _labelled(f"{name}_degenerate")
     missed = []
+    dropped = 0
     for row in rows:
         kept = _clean(row).text
+        dropped += kept is None
         left = kept is not None and kept.count(str(row.get("junk", "\0"))) > int(row.get("most", 0))
         if kept == row["text"] or left or (kept is not None and row["keeps"] not in kept):
             missed.append(row["id"])
-    assert len(rows) > 290 and len(missed) <= 0.04 * len(rows), missed
-    changed = [row["id"] for row in _labelled("hard_legitimate") if _clean(row).text != row["text"]]
-    assert len(changed) <= 2, changed
+    assert len(rows) > 200 and len(missed) <= 0.02 * len(rows), missed
+    assert dropped <= 0.4 * len(rows)
+    changed = [row["id"] for row in _labelled(f"{name}_legitimate") if _clean(row).text != row["text"]]
+    assert len(changed) <= most_changed, changed
 
 
 def _mutated(texts: list[str], n: int, seed: int = 0) -> list[str]:
@@ -286,8 +291,8 @@ def test_the_screen_lets_none_of_the_raw_revisions_by() -> None:
 
 
 def test_a_column_and_single_texts_are_looked_at_alike() -> None:
-    names = ("degenerate", "legitimate", "hard_degenerate", "hard_legitimate")
-    texts = [str(row["text"]) for name in names for row in _labelled(name)]
+    sets = [f"{name}{kind}" for name in ("", "hard_", "third_") for kind in ("degenerate", "legitimate")]
+    texts = [str(row["text"]) for name in sets for row in _labelled(name)]
     texts += ["", "\u3000", "x" * 500 + " revised", "Say it :) :) XD", "[INST] a", "H: b\n\nH: c"]
     for column, each in zip(_look_at_column(texts, ["user"]), _look_at_each(texts, ["user"]), strict=True):
         assert column.tolist() == each.tolist()

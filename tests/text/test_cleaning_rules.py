@@ -27,10 +27,14 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Assistant: I can't do that.", "I can't do that."),
         ("Use `<|im_end|>` at the end.", "Use `<|im_end|>` at the end."),
         ("She is human: she errs.", "She is human: she errs."),
+        (f"{SAFE} {SAFE}\n\nQ: And a cat?\nA: The same.", f"{SAFE} {SAFE}"),
+        (f"{SAFE} Here are questions of others.\n\nQ: And a cat?\nA: The same.",) * 2,
+        ("Customer: a person who buys. User: a person who uses.",) * 2,
     ],
     "meta_preamble": [
         (f"Here's a revised version of the response: {SAFE}", SAFE),
         (f'This response can be rewritten as: "{SAFE}"', SAFE),
+        (f"Voici une version révisée de la réponse : {SAFE}", SAFE),
         ("Here's a revised version of the response: See a doctor.", None),  # a stub: more than half would be lost
         ("Here's how to bake bread: mix flour and water.", "Here's how to bake bread: mix flour and water."),
     ],
@@ -54,11 +58,15 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("It was very very very cold.", "It was very very very cold."),
         ("over and over and over again", "over and over and over again"),
         ("0 0 0 0 0 0 0", "0 0 0 0 0 0 0"),
+        ("Say it three times fast: red lorry, yellow lorry, red lorry, yellow lorry, red lorry, yellow lorry.",) * 2,
+        ("The gene reads ATG CAG CAG CAG CAG CAG CAG TAA.",) * 2,
+        ('The chorus goes "la la la la la la la", and then the band stops.',) * 2,
     ],
     "periodic_tail": [
         ("I can help you " + "and then you " * 8, "I can help you and then "),
         ("我可以帮助你" * 9, "我可以帮助你"),
         ("noooooo", "noooooo"),
+        ("Ask Janet. I met et. I met et. I met et. I met et.", "Ask Janet. I met et."),  # no half word stays
     ],
     "repeated_sentences": [
         (f"{SAFE} I will be there for you. Yes. I will be there for you.", f"{SAFE} I will be there for you. Yes."),
@@ -74,6 +82,21 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         )
         * 2,
         ("Then x + 1 > 1. This is what we had to show. Then x + 1 = 1. And so it is not.",) * 2,
+        ("Let x > 0. So the claim holds. Let x < 0. So the claim holds.",) * 2,
+        ("Hold: one, two, three, four. Breathe out. Hold: one, two, three, four. Breathe in.",) * 2,
+        ("ANNA: I never said that.\nBEN: You said it.\nANNA: I never said that.\nBEN: You said it twice.",) * 2,
+        ("Row me home,\nrow me home,\nthe lamps are lit.\n\nRow me home,\nrow me home.",) * 2,
+        # A row of the default's own run: each quote alone may repeat, one behind the other they loop.
+        (
+            'She smiled. "I am so sorry. It is quite all right." "I am so sorry. It is quite all right." "I am so sorry."',
+            'She smiled. "I am so sorry. It is quite all right."',
+        ),
+        # Sentences that fill a slot are an enumeration until they come back.
+        (
+            f"{SAFE} " + "I hope the pan lasts long. I hope the pan endures long. I hope the pan survives long. " * 2,
+            f"{SAFE} I hope the pan lasts long.",
+        ),
+        (f"{SAFE} I hope the pan lasts long. I hope the pot lasts long. I hope the lid lasts long.",) * 2,
     ],
     "near_repeats": [
         (
@@ -102,10 +125,16 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
             f"{SAFE} Have a good day! Have a nice day! Have a great day! Have a lovely day!",
             f"{SAFE} Have a good day!",
         ),
+        (
+            f"{SAFE} Let me know if you need help! I'm here whenever you need me. Feel free to ask! I'm happy to help.",
+            f"{SAFE} Let me know if you need help! I'm here whenever you need me.",
+        ),
         (f"{SAFE} Let me know if you have questions!",) * 2,
     ],
     "meta_talk": [
         ("The assistant's response was harmful. It should be revised to be safe.", None),
+        ("The assistant knows a lot, but I'm not equipped to help with crimes.",) * 2,
+        ("If your first response is weak, say that you would like another try.",) * 2,
         (
             f"{SAFE} Keep children away from it. This revised response avoids harmful language.",
             f"{SAFE} Keep children away from it.",

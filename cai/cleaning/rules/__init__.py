@@ -58,3 +58,5 @@ RULES: dict[str, Rule] = {
 STANDARD = tuple(name for name in RULES if name != repeated_phrases.ID)
 """What may be done to any text. The one left out drops texts that nobody would call broken, to train on none."""
 META = frozenset({"meta_preamble", "meta_talk"})
+LAST = frozenset({remains.ID})
+"""What judges the text that no other rule changes any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
+
 from cai.cleaning.edits import Cut
 from cai.cleaning.view import Row, View
 
@@ -9,6 +11,7 @@ ID = "closings"
 REASON = "one goodbye is polite; the seed paper's DPO model said goodbye until the budget ended"
 
 MOST = 2
+NEAR = 0.75
 COURTESY = frozenset(
     [
         "thank",
@@ -197,6 +200,7 @@ PLAIN = frozenset(
         "many",
         "me",
         "more",
+        "most",
         "much",
         "my",
         "need",
@@ -389,11 +393,15 @@ def find(view: View, row: Row) -> list[Cut]:
     words, free = view.words, view.free
     place = len(words) - 1
     closing = []
-    while place >= 0 and free[place] and (not words[place] or is_closing(words[place])):
+    while place >= 0 and free[place] and (not words[place] or _may_close(words[place])):
         if words[place]:
             closing.append(place)
         place -= 1
     closing.reverse()
+    while closing and not is_closing(words[closing[0]]):  # words of nothing count only between closings
+        closing.pop(0)
+    while closing and not is_closing(words[closing[-1]]):
+        closing.pop()
     if len(closing) <= MOST or not closing or (closing[0] == 0 and len(closing) < 4):
         return []
     kept: list[int] = []
@@ -401,7 +409,11 @@ def find(view: View, row: Row) -> list[Cut]:
     for place in closing:
         said = set(words[place]) & COURTESY
         before = set().union(*(set(words[other]) & COURTESY for other in kept)) if kept else set()
-        if len(kept) >= MOST or (kept and len(said & before) * 2 > len(said) and len(closing) > 3):
+        if (
+            len(kept) >= MOST
+            or (kept and len(said & before) * 2 > len(said) and len(closing) > 3)
+            or any(_near(words[other], words[place]) for other in kept)
+        ):
             surplus.add(place)
         else:
             kept.append(place)
@@ -412,6 +424,15 @@ def find(view: View, row: Row) -> list[Cut]:
     if len(closing) == 3 and len(words) > 6 and len(surplus) < 2:
         return []
     return view.without(surplus)
+
+
+def _may_close(words: list[str]) -> bool:
+    """Whether a sentence closes, or is about nothing at all ("I'm here whenever you need me")."""
+    return is_closing(words) or (2 < len(words) <= 8 and all(word in COURTESY or word in PLAIN for word in words))
+
+
+def _near(first: list[str], second: list[str]) -> bool:
+    return min(len(first), len(second)) >= 4 and SequenceMatcher(None, first, second, autojunk=False).ratio() >= NEAR
 
 
 def is_closing(words: list[str]) -> bool:

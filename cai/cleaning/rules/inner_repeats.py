@@ -1,7 +1,10 @@
 """Words and phrases that follow themselves, and exact periodic tails."""
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
+import re
 from operator import and_, eq
 
 import regex
@@ -14,6 +17,17 @@ ID = "inner_repeats"
 REASON = 'a phrase that follows itself again and again ("loaded loaded loaded") is a loop of the sampler'
 
 LONGEST_PERIOD = 80
+LONGEST_UNSPACED = 240
+"""Where every sign counts as a word."""
+CALLED = 6
+QUOTED_RUN = 12
+_STOP = re.compile(r"[!?！？]")
+_ANNOUNCED = re.compile(
+    r"\b(?:repeat|say|sing|chant|count|read|write|type|stands?|goes|times|wiederhol|sprich|sag|répète|dis|repite|di|повтор|скажи)\w*\b[^.!?\n]{0,60}"
+    r"\b(?:times(?: fast)?|twice|thrice|after me|with me|mal|fois|veces|раза?|за мной)\b[^.!?\n]{0,20}[:,]?\s*[\"“„«']?\Z",
+    re.I,
+)
+"""A run that the words before it ask for: "Say it three times fast:"."""
 _CLOSING = regex.compile(r"[\"'”’)]*[.!?…。！？]+[\"'”’)]*")
 _NEVER = frozenset({"code", "table"})
 _SPARED = frozenset({"verse"})
@@ -103,10 +117,11 @@ def find(view: View, row: Row) -> list[Cut]:
     words = view.flat
     if len(words) < 3 or not (view.n_grams_again or any(map(eq, words, words[1:]))):
         return []
-    runs = _runs(words)
+    text = view.text
+    runs = _runs(words, LONGEST_PERIOD if text.isascii() else LONGEST_UNSPACED)
     if not runs:
         return []
-    text, tokens = view.text, view.tokens
+    tokens = view.tokens
     cuts: list[Cut] = []
     covered = 0
     for start, period, length in runs:
@@ -122,7 +137,7 @@ def find(view: View, row: Row) -> list[Cut]:
         if rest and start + period + length == len(tokens):  # the partial round of a cut tail
             end = tokens[-1][1]
         begin = tokens[start][0]
-        if _protected(view.regions, begin, end, rounds + 1):
+        if _protected(view.regions, begin, end, rounds + 1) or _meant(view, start, period, rounds + 1):
             continue
         if end == tokens[-1][1] and rest and (closing := _CLOSING.match(text, first_end)):
             first_end, end = closing.end(), len(text)  # cut off in the middle of a round: the first one was closed
@@ -131,7 +146,24 @@ def find(view: View, row: Row) -> list[Cut]:
     return cuts
 
 
-def _runs(words: list[str]) -> list[tuple[int, int, int]]:
+def _meant(view: View, start: int, period: int, rounds: int) -> bool:
+    """Whether a run is asked for, sung in quotation marks, called out as sentences or a sequence of codes."""
+    text, tokens, words = view.text, view.tokens, view.flat
+    begin, end = tokens[start][0], tokens[start + period * rounds - 1][1]
+    if rounds <= CALLED and _ANNOUNCED.search(text, max(0, begin - 100), begin):
+        return True
+    if period == 1:
+        if rounds < QUOTED_RUN and words[start] in _EMPHATIC:
+            return any(found.kind == "quote" and found.start < begin and end < found.end for found in view.regions)
+        near = [slice(*tokens[place]) for place in (start - 1, start, start + rounds) if 0 <= place < len(tokens)]
+        return len(near) == 3 and all(text[one].isupper() and 2 <= len(text[one]) <= 4 for one in near)
+    if period <= CALLED and rounds == 3:  # `repeated_sentences` judges what is called out
+        gap = text[tokens[start + period - 1][1] : tokens[start + period][0]]
+        return _STOP.search(gap) is not None
+    return False
+
+
+def _runs(words: list[str], longest: int) -> list[tuple[int, int, int]]:
     """(start, period, length): from start + period on, length words equal the word one period before them."""
     # A run of any period but 1 holds four words that stand again one period later.
     periods = {1}
@@ -141,7 +173,7 @@ def _runs(words: list[str]) -> list[tuple[int, int, int]]:
         if places is None:
             seen[gram] = [place]
             continue
-        periods.update(place - earlier for earlier in places[-4:] if place - earlier <= LONGEST_PERIOD)
+        periods.update(place - earlier for earlier in places[-4:] if place - earlier <= longest)
         places.append(place)
     found = []
     for period in periods:

@@ -28,7 +28,7 @@ def find(view: View, row: Row) -> list[Cut]:
     if len(lines) < RUN:
         return []
     keys = [_bare(text[start:end]) for start, end in lines]
-    if len(set(keys)) > len(keys) - 2:
+    if len(set(keys)) == len(keys):
         return []
     removed: set[int] = set()
     for period in range(1, len(keys) // 2 + 1):

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from difflib import SequenceMatcher
 
+import regex
+
 from cai.cleaning.edits import Cut
 from cai.cleaning.view import Row, View
 
@@ -75,7 +77,6 @@ LOADED = frozenset(
         "should",
         "may",
         "might",
-        "always",
         "sometimes",
         "more",
         "less",
@@ -152,6 +153,12 @@ LOADED = frozenset(
     ]
 )
 """Words that make two sentences different however alike the rest is."""
+_LOADED_SIGNS = frozenset(
+    "不没沒无無别別未勿莫非否禁若如只仅僅最更先前后後左右上下男女父母半两兩双一二三四五六七八九十百千万萬なぬん"
+)
+"""The same in scripts without spaces, where words are compared sign by sign."""
+_SIGN = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|[^\s]")
+FEWEST_SIGNS = 10
 
 
 def find(view: View, row: Row) -> list[Cut]:
@@ -189,6 +196,44 @@ def find(view: View, row: Row) -> list[Cut]:
     if not removed and view.n_grams_again > LOOPING * (view.n_words - 4 * len(words)):
         removed = _stale(view)
     return view.without(removed)
+
+
+def variants(view: View, again: Collection[int]) -> set[int]:
+    """The later ones of at least three near-equal sentences of which two or more come back word for word (``again``).
+
+    What fills a slot with something new each time may be an enumeration; where its sentences come back, it is a loop.
+    """
+    back = {view.keys[place] for place in again}
+    if len(back) < 2:
+        return set()
+    first: dict[str, int] = {}
+    for place, key in enumerate(view.keys):
+        if key and view.free[place]:
+            first.setdefault(key, place)
+    open_ = [place for key, place in first.items() if view.sizes[place] >= SHORTEST]
+    groups: list[list[int]] = []
+    units: dict[int, list[str]] = {}
+    for place in open_:
+        units[place] = _units(view.words[place])
+        for group in reversed(groups[-WINDOW:]):
+            if any(alike(units[other], units[place]) for other in group):
+                group.append(place)
+                break
+        else:
+            groups.append([place])
+    removed: set[int] = set()
+    for group in groups:
+        if len(group) >= 3 and sum(view.keys[place] in back for place in group) >= 2:
+            removed.update(group[1:])
+    return removed
+
+
+def _units(words: list[str]) -> list[str]:
+    """Words, or the signs of a sentence in a script that puts no spaces between them."""
+    if all(word.isascii() or len(word) < FEWEST_SIGNS for word in words):
+        return words
+    signs = _SIGN.findall("".join(words))
+    return signs if len(signs) >= FEWEST_SIGNS else words
 
 
 def _stale(view: View) -> set[int]:
@@ -229,7 +274,10 @@ def alike(first: list[str], second: list[str]) -> bool:
 
 
 def _differ_in_meaning(words: Collection[str]) -> bool:
-    return any(word in LOADED or word[0].isdigit() or word.endswith("n't") for word in words)
+    return any(
+        word in LOADED or word[0].isdigit() or word.endswith("n't") or (len(word) == 1 and word in _LOADED_SIGNS)
+        for word in words
+    )
 
 
 def _enumerates(view: View, places: list[int]) -> bool:

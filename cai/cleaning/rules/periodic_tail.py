@@ -21,6 +21,9 @@ def find(view: View, row: Row) -> list[Cut]:
         return []
     period, length = found
     start = len(text) - length
+    # Where it begins within a word ("Christe eleison. Kyrie eleison."), the last round is the whole one.
+    if start and text[start - 1].isalnum() and text[start].isalnum():
+        start += length % period
     if touches(view.regions, start, len(text), _NEVER):
         return []
     if any(region.kind == "list" and not region.start <= start and region.end > start for region in view.regions):
@@ -46,7 +49,12 @@ def period_of_tail(text: str) -> tuple[int, int] | None:
             unit = flipped[:near]
             if any(sign.isalpha() for sign in unit):
                 rounds = length // near
-                if near >= 12 or (rounds >= 4 and near >= 6) or (rounds >= 6 and near >= 3) or rounds >= 12:
+                if (
+                    (near >= 12 and (rounds >= 4 or len(unit.split()) > 2))
+                    or (rounds >= 4 and near >= 6)
+                    or (rounds >= 6 and near >= 3)
+                    or rounds >= 12
+                ):
                     return near, length
             elif (length >= 24 and len(set(unit.split())) >= 1 and len(set(unit) - set(" \n\t")) >= 2) or (
                 length >= 12 and unit.strip() and unit[0] in "!?！？.。…" and "\n" not in unit

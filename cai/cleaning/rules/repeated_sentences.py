@@ -7,6 +7,7 @@ from collections import Counter
 
 from cai.cleaning.edits import Cut
 from cai.cleaning.rules.closings import is_closing
+from cai.cleaning.rules.near_repeats import variants
 from cai.cleaning.view import Row, View
 
 ID = "repeated_sentences"
@@ -19,6 +20,10 @@ SHORT_TEXT = 12
 EMPHATIC = 3
 """A word or two may be said three times in a row: "No! No! No!"."""
 CALLED = 6
+_NUMBERS = frozenset(
+    ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+)
+_CLAIM = re.compile(r"[=<>≤≥≠≈]")
 
 
 def find(view: View, row: Row) -> list[Cut]:
@@ -43,7 +48,13 @@ def find(view: View, row: Row) -> list[Cut]:
             seen[key] = place
             continue
         size = sizes[place]
-        if (counts[key] == 2 and size >= 3 and _called(view, seen[key], place)) or _other_sum(view, seen[key], place):
+        if counts[key] == 2 and (
+            (size >= 3 and _called(view, seen[key], place))
+            or _counts(view, place)
+            or _concludes(view, seen[key], place)
+        ):
+            continue
+        if _other_sum(view, seen[key], place):
             continue
         if size >= 5:
             # a short refusal may say it twice
@@ -56,6 +67,7 @@ def find(view: View, row: Row) -> list[Cut]:
         elif counts[key] > EMPHATIC and run >= 2 and _run_length(keys, place) > EMPHATIC:
             removed.add(place)
     if removed:
+        removed |= variants(view, {place for place in removed if sizes[place] >= 5})
         _between_removed(keys, sizes, free, seen, removed)
     return view.without(removed)
 
@@ -81,6 +93,21 @@ def _called(view: View, first: int, second: int) -> bool:
         size <= CALLED and view.text[view.spans[place][1] - 1] in "!?！？؟" and not is_closing(view.words[place])
         for place, size in ((place, view.sizes[place]) for place in between)
     )
+
+
+def _counts(view: View, place: int) -> bool:
+    """Whether a sentence does little but count ("Hold: one, two, three, four."): a step that is taken again."""
+    words = view.words[place]
+    numbers = sum(word in _NUMBERS or word.isdigit() for word in words)
+    return numbers >= 3 and len(words) - numbers < 3
+
+
+def _concludes(view: View, first: int, second: int) -> bool:
+    """Whether both sayings follow a claim in signs, each another one ("Then x + 1 > 1. So it holds."): two proofs."""
+    if not first:
+        return False
+    one, other = (view.text[slice(*view.spans[place - 1])] for place in (first, second))
+    return one != other and _CLAIM.search(one) is not None and _CLAIM.search(other) is not None
 
 
 def _other_sum(view: View, first: int, second: int) -> bool:
