@@ -24,6 +24,8 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.datasets = datasets
         self.asked: list[str] = []
+        self.gives_files = True
+        self.stopped = False
 
     @property
     def url(self) -> str:
@@ -34,6 +36,11 @@ class HubServer(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Answer nothing from now on, on connections that are kept alive neither."""
+        self.stopped = True
         self.shutdown()
         self.server_close()
 
@@ -55,6 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
 
     def _answer(self, body: bytes) -> None:
+        if self.server.stopped:
+            self.close_connection = True
+            return
         address = urlsplit(self.path)
         path = unquote(address.path)
         self.server.asked.append(f"{self.command} {path}")
@@ -117,7 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
         query: dict[str, list[str]],
     ) -> None:
         path = "/".join(rest[1:])
-        if rest[0] != commit:
+        if not self.server.gives_files:
+            self._send(503, b"", {})
+        elif rest[0] != commit:
             self._refuse("RevisionNotFound")
         elif path not in files:
             self._refuse("EntryNotFound", commit)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,7 @@ def test_the_hub_is_only_read_at_a_commit(revision):
         parts(source("hub", "data/sample/red_team.jsonl", hub), ROOT)
 
 
-HH, ALPACA = "a" * 40, "b" * 40
+HH_ID, HH, ALPACA = "Anthropic/hh-rlhf", "a" * 40, "b" * 40
 
 
 def comparisons(name: str, n: int) -> bytes:
@@ -207,7 +207,7 @@ def hub_files() -> dict[str, tuple[str, dict[str, bytes]]]:
     """Made-up rows in the layout of the two real datasets."""
     attempts = [{"transcript": "\n\nHuman: r\n\nAssistant: z", "rating": 4.0, "tags": None, "num_params": "52B"}]
     return {
-        "Anthropic/hh-rlhf": (
+        HH_ID: (
             HH,
             {
                 "README.md": b"---\nlicense: mit\ntags:\n- human-feedback\n---\n# hh\n",
@@ -229,78 +229,117 @@ def hub_files() -> dict[str, tuple[str, dict[str, bytes]]]:
     }
 
 
+# One process for all: the endpoint is read when huggingface_hub is imported, and that import is most of the time.
 FETCH_HUB = """
 import json, sys
 from pathlib import Path
 from cai.errors import CaiError
 from cai.sources.source import Fetch, fetch
-try:
-    red_team, instructions, read = fetch(Fetch.model_validate_json(sys.argv[1]), Path.cwd())
-except CaiError as error:
-    sys.exit(f"error: {error}")
-print(json.dumps([red_team.to_dicts(), instructions.to_dicts(), read]))
+for line in sys.stdin:
+    try:
+        red_team, instructions, read = fetch(Fetch.model_validate_json(line), Path.cwd())
+        found = [red_team.to_dicts(), instructions.to_dicts(), read]
+    except CaiError as error:
+        found = f"error: {error}"
+    print(json.dumps(found), flush=True)
 """
+NEXT_HH = "d" * 40  # a commit that the hub lists, and whose files it then does not give
 
 
-def fetch_from(
-    endpoint: str, home: Path, revision: str = HH, folder: str = "harmless-base"
-) -> subprocess.CompletedProcess[str]:
-    """`fetch` with source hub in its own process: the endpoint is read when huggingface_hub is imported."""
-    hub = {"id": "Anthropic/hh-rlhf", "revision": revision, "parts": [f"{folder}/train", "red-team-attempts/train"]}
-    alpaca = {"id": "vicgalle/alpaca-gpt4", "revision": ALPACA, "parts": ["train"]}
-    section = {"source": "hub", "path": "", "hub": hub, "instructions": {"source": "hub", "path": "", "hub": alpaca}}
-    kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
-    env = kept | {"HOME": str(home), "HF_HOME": str(home / "hf"), "HF_ENDPOINT": endpoint, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-c", FETCH_HUB, json.dumps(section)],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+class Fetcher:
+    """`fetch` with source hub in a process of its own, whose working folder holds rows under a dataset's very name."""
+
+    def __init__(self, endpoint: str, home: Path, **more: str) -> None:
+        (home / "local/rows").mkdir(parents=True)
+        (home / "local/rows/train.jsonl").write_bytes(jsonl(ROWS))
+        kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
+        env = kept | {"HOME": str(home), "HF_HOME": str(home / "hf"), "HF_ENDPOINT": endpoint, "PYTHONPATH": str(ROOT)}
+        self.errors = (home / "stderr").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", FETCH_HUB],
+            env=env | more,
+            cwd=home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def __call__(self, revision: str = HH, parts: tuple[str, ...] = ("harmless-base/train",), id_: str = HH_ID) -> Any:
+        """[red-team rows, instruction rows, {n, sha256}], or what the error says."""
+        hub = {"id": id_, "revision": revision, "parts": list(parts)}
+        alpaca = {"id": "vicgalle/alpaca-gpt4", "revision": ALPACA, "parts": ["train"]}
+        section = {"source": "hub", "path": "", "hub": hub}
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(section | {"instructions": {**section, "hub": alpaca}}) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, Path(self.errors.name).read_text()[-2000:]
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+        self.errors.close()
 
 
-def test_the_hub_path_reads_the_pinned_parts_and_nothing_else(tmp_path):
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubServer, Fetcher]]:
     with HubServer(hub_files()) as server:
-        done = fetch_from(server.url, tmp_path)
-        asked = list(server.asked)
-    assert done.returncode == 0, done.stderr[-2000:]
-    red_team, instructions, read = json.loads(done.stdout)
+        fetcher = Fetcher(server.url, tmp_path_factory.mktemp("hub"))
+        yield server, fetcher
+        fetcher.close()
+
+
+def test_the_hub_path_reads_the_pinned_parts_and_nothing_else(hub):
+    server, fetcher = hub
+    red_team, instructions, read = fetcher(parts=("harmless-base/train", "red-team-attempts/train"))
     assert Counter(row["source"] for row in red_team) == {"harmless-base/train": 3, "red-team-attempts/train": 1}
     assert red_team[0]["chosen"] == "\n\nHuman: harmless train 0\n\nAssistant: x"
     assert red_team[3]["transcript"] == "\n\nHuman: r\n\nAssistant: z"
     assert instructions == [{"row": 0, "instruction": "do", "input": "this", "output": "done"}]
     assert (read["red_team"]["n"], read["instructions"]["n"]) == (4, 1)
-    downloads = [line for line in asked if line.startswith("GET /datasets/")]
+    downloads = [line for line in server.asked if line.startswith("GET /datasets/")]
     assert downloads
     assert all(f"/resolve/{HH}/" in line or f"/resolve/{ALPACA}/" in line for line in downloads)
     assert not any("helpful-base" in line for line in downloads)
 
 
 @pytest.mark.parametrize(
-    ("revision", "folder", "message"),
-    [("c" * 40, "harmless-base", "the hub has no such revision"), (HH, "harmless", "harmless/train: cannot be loaded")],
-)
-def test_what_the_hub_does_not_hold_is_one_error(tmp_path, revision, folder, message):
-    with HubServer(hub_files()) as server:
-        done = fetch_from(server.url, tmp_path, revision, folder)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    ("asked", "message"),
+    [
+        ({"revision": "c" * 40}, "the hub has no such revision"),
+        ({"parts": ("harmless/train",)}, "harmless/train: the dataset has no such folder; got harmless; expected harmless-base, "),
+        ({"parts": ("harmless-base/validation",)}, "harmless-base/validation: cannot be loaded"),
+        ({"id_": "local/rows"}, "the hub has no such dataset"),
+        ({"id_": "local"}, "not an id; got local; expected OWNER/NAME"),
+    ],
+    ids=["revision", "folder", "split", "a folder of that name lies here", "no id"],
+)  # fmt: skip
+def test_what_the_hub_does_not_hold_is_one_error(hub, asked, message):
+    found = hub[1](**asked)
+    assert isinstance(found, str)
+    assert message in found
 
 
-def test_a_hub_that_cannot_be_reached_is_one_error_within_seconds_and_no_other_source(tmp_path):
-    with HubServer({}) as server:
-        closed = server.url
+def test_a_hub_that_stops_answering_is_one_error_within_seconds_and_never_another_commit(hub):
+    server, fetcher = hub
+    assert len(fetcher()[0]) == 3  # `datasets` now knows this dataset at another commit
+    server.datasets = {HH_ID: (NEXT_HH, {"harmless-base/train.jsonl.gz": b""}), "vicgalle/alpaca-gpt4": (ALPACA, {})}
+    server.gives_files = False
     started = time.monotonic()
-    done = fetch_from(closed, tmp_path)
-    assert time.monotonic() - started < 30
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "the hub cannot be reached at http://127.0.0.1" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "hub dataset Anthropic/hh-rlhf: harmless-base/train.jsonl.gz: the hub cannot be reached" in fetcher(NEXT_HH)
+    server.stop()
+    assert "the hub cannot be reached at http://127.0.0.1" in fetcher()
+    assert time.monotonic() - started < 60
+
+
+def test_offline_mode_is_told_and_nothing_is_read_instead(tmp_path):
+    fetcher = Fetcher("http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
+    assert "switched off here by HF_HUB_OFFLINE; next: unset it" in fetcher()
+    fetcher.close()
 
 
 # ── Benchmarks ──────────────────────────────────────────────────────────────────────────────────────────────────────
