@@ -127,8 +127,9 @@ def project_completions(model: Any) -> None:
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Tensor | None = None, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
             return trl_forward(*args, fused_lm_head=fused_lm_head, labels=labels, **kwargs)
-        kwargs["use_cache"] = False
         kwargs.pop("num_items_in_batch", None)
+        # peft hands on every argument it knows, None where it was not given.
+        kwargs = {key: value for key, value in kwargs.items() if value is not None} | {"use_cache": False}
         targets = labels[:, 1:]
         mask = targets != -100
         if packed_states is not None and not args and kwargs.keys() <= {"input_ids", "attention_mask", "use_cache"}:

@@ -30,7 +30,7 @@ from cai.training.tuning import TrainingSummary, Tuning
 
 log = logging.getLogger("cai")
 
-_RECIPE = "1"
+_RECIPE = "2"
 """Part of every checkpoint's key: raise it when the code below would go on differently from an old checkpoint."""
 
 EAGER_UP_TO = 512

@@ -88,11 +88,21 @@ def model_with_adapter(tiny: Path, dtype: Any, layers: list[int] | None = None) 
     [(torch.float32, 1e-5, None), (torch.float32, 1e-5, [1]), (torch.bfloat16, 6e-2, None)],
 )
 def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
-    tiny: Path, dtype: Any, tolerance: float, layers: list[int] | None
+    tiny: Path, dtype: Any, tolerance: float, layers: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
+    from cai.training import packed
     from cai.training.cpu import fuse_adapters, project_completions
+
+    n_packed: list[int] = []
+    pack = packed.pack
+
+    def counted(input_ids: Any, attention_mask: Any) -> Any:
+        n_packed.append(len(input_ids))
+        return pack(input_ids, attention_mask)
+
+    monkeypatch.setattr(packed, "pack", counted)
 
     ids = torch.randint(10, 49000, (3, 20), generator=torch.Generator().manual_seed(2))
     ids[1, :11], ids[2, :9] = ids[0, :11], ids[1, :9]  # what rows begin with is computed once
@@ -114,6 +124,7 @@ def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
         with torch.no_grad(), model.disable_adapter():
             off = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True).log_probs
         found.append((outputs, gradients, off))
+    assert n_packed == [3, 3], "policy and reference were packed, called through peft as a trainer calls them"
     (theirs, their_gradients, their_off), (ours, our_gradients, our_off) = found
     for name in ("loss", "log_probs", "entropy", "mean_logits"):
         torch.testing.assert_close(
