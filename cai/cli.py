@@ -336,6 +336,47 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command()
+@said
+def chat(
+    models: Annotated[list[str] | None, typer.Argument(help="checkpoints; default: instruct sft dpo")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="longest reply")] = 256,
+    seed: Annotated[int, typer.Option(help="another one gives other replies to the same words")] = 0,
+) -> None:
+    """Talk to instruct, sft and dpo side by side, decoded as `answer` says. /new starts again, /quit or ctrl-D ends."""
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.text import Text
+
+    from cai.chat import Chat, Talking
+    from cai.run import load, work_folder
+    from stages.answer import Params
+
+    root = project()
+    params, servers, budget = load(Params, root, work_folder(root))
+    run, asked = Talking("chat", None, root, servers, budget.usd), params.answer
+    opened = {
+        name: run.open_model(asked.model_copy(update={"model": asked.model.replace("{model}", name)}))
+        for name in dict.fromkeys(models or ("instruct", "sft", "dpo"))
+    }
+    sampling = asked.model_copy(update={"max_new_tokens": max_new_tokens}).sampling(seed)
+    talk, console = Chat(opened, sampling), Console()
+    while True:
+        try:
+            words = input("> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            break
+        if words == "/quit":
+            break
+        if words == "/new":
+            talk.start_again()
+        elif words:
+            for name, reply in talk.hear(words).items():
+                told = Text(f"no reply: {reply.error}" if reply.text is None else reply.text)
+                console.print(Panel(told, title=name, subtitle="cut" if reply.finish_reason == "length" else None))
+    typer.echo()
+
+
 cache = typer.Typer(no_args_is_help=True, help="Completions of servers that were paid for, kept in .work.")
 app.add_typer(cache, name="cache")
 

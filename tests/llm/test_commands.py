@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from cai.cli import app
 from cai.dialogue import Dialogue
 from cai.llm.cache import CompletionStore
+from cai.llm.model import Completion, Request
 from cai.llm.scripted import ScriptedModel
 from cai.recipes.apply import apply
 
@@ -92,3 +94,42 @@ def test_the_judges_card_is_printed_for_the_shipped_pairs_and_for_a_file(
 
 
 always_a_judge, knows_judge = ScriptedModel((), always_a), ScriptedModel((), knows)
+
+
+def speaker(name: str) -> ScriptedModel:
+    """Says what it was asked and how many turns it has heard; fails on one word."""
+
+    def reply(request: Request) -> str | Completion:
+        if request.dialogue[-1].text == "fail":
+            return Completion.failed("scripted to fail")
+        return f"{name} [bold]heard[/bold] {len(request.dialogue)}: {request.dialogue[-1].text}"
+
+    return ScriptedModel(reply, name=name)
+
+
+sft_speaker, dpo_speaker = speaker("sft"), speaker("dpo")
+
+
+def test_chat_keeps_a_conversation_with_each_model_and_forgets_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    apply(
+        "smollm2", tmp_path / "params.yaml", ["answer.backend=scripted", f"answer.model={__name__}:{{model}}_speaker"]
+    )
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["chat", "sft", "dpo"], input="one\nfail\ntwo\n/new\nthree\n")
+    assert done.exit_code == 0, done.output
+    said = re.findall(r"(sft|dpo) \[bold\]heard\[/bold\] (\d): (\w+)", done.output)
+    assert said == [(m, n, w) for n, w in (("1", "one"), ("3", "two"), ("1", "three")) for m in ("sft", "dpo")]
+    assert done.output.count("no reply: scripted to fail") == 2
+
+
+def test_chat_says_which_checkpoint_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["chat"], input="hi\n")
+    assert done.exit_code == 1
+    assert "error: " in done.output and "instruct" in done.output and "dvc repro" in done.output
