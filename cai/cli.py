@@ -130,7 +130,7 @@ def show(
 @said
 def clean(
     source: Annotated[Path, typer.Argument(metavar="IN", help="JSONL or Parquet; - for stdin")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL or Parquet; - for stdout")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL or Parquet; - for stdout: all rows or none")],
     text_key: Annotated[str, typer.Option(help="the key that holds the text")] = "revision",
     prompt_key: Annotated[str, typer.Option(help="the key that holds the prompt; need not be there")] = "prompt",
     variant: Annotated[

@@ -7,7 +7,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
 import zlib
 from collections import Counter
@@ -270,7 +272,8 @@ def _encoded(row: Mapping[str, Any]) -> bytes:
 
 
 class _Sink:
-    """One output, written under a temporary name and renamed when everything is done."""
+    """One output, written under a temporary name and renamed when everything is done; for standard output a nameless
+    file, copied at the end, so that a reader behind a pipe gets all rows or none."""
 
     def __init__(self, path: Path | str, like: Path | str | None = None) -> None:
         self.standard = str(path) == STANDARD
@@ -293,7 +296,7 @@ class _Sink:
 
                 self.schema = pq.read_schema(self.like) if Path(str(self.like)).exists() else None
         elif self.standard:
-            self.stream = sys.stdout.buffer
+            self.stream = cast(IO[bytes], tempfile.TemporaryFile())
         else:
             try:
                 self.stream = open(self.part, "wb")
@@ -331,7 +334,11 @@ class _Sink:
             self.writer.close()
         if self.standard:
             assert self.stream is not None
-            self.stream.flush()
+            with self.stream:
+                if kind is None:
+                    self.stream.seek(0)
+                    shutil.copyfileobj(self.stream, sys.stdout.buffer)
+                    sys.stdout.buffer.flush()
             return
         if self.stream is not None:
             self.stream.close()

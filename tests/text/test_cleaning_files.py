@@ -59,6 +59,11 @@ def test_standard_streams_are_jsonl(monkeypatch: pytest.MonkeyPatch, capfdbinary
     monkeypatch.setattr("sys.stdin", stream)
     clean_file("-", "-", plan=PLAN)
     assert json.loads(capfdbinary.readouterr().out) == ROWS[1]
+    stream = io.TextIOWrapper(io.BytesIO((json.dumps(ROWS[1]).encode() + b"\n") * 3000 + b"{broken\n"))
+    monkeypatch.setattr("sys.stdin", stream)
+    with pytest.raises(ArtifactError, match="stdin:3001: no valid JSON"):
+        clean_file("-", "-", plan=PLAN)
+    assert capfdbinary.readouterr().out == b""  # all rows or none, whatever was done before the broken line
 
 
 @pytest.mark.parametrize(
