@@ -205,10 +205,27 @@ def mean(
     if not kept:
         return Measure.missing("no row to measure", n_missing=lost, unit=unit, horizon=horizon)
     _, means = cluster_means([value for value, _ in kept], [name for _, name in kept])
-    interval = None
-    if len(means) > 1:
+    interval, method = None, "cluster bootstrap"
+    if unit == "share" and (alike := _alike(means)) is not None:
+        interval, method = alike, "Wilson over clusters, which are all alike"
+    elif len(means) > 1:
         interval = percentile_interval(bootstrap_means(means, draws=draws, seed=seed))
-    return Measure(float(means.mean()), len(means), lost, interval, unit, "cluster bootstrap", horizon)
+    return Measure(float(means.mean()), len(means), lost, interval, unit, method, horizon)
+
+
+def _alike(units: Floats) -> tuple[float, float] | None:
+    """The interval where every unit is 0, or every one 1 or -1; None where they differ.
+
+    Resampling units that are all alike gives an interval without width, which no sample can vouch for.
+    """
+    value = float(units[0])
+    if value not in (-1.0, 0.0, 1.0) or np.any(units != value):
+        return None
+    n = len(units)
+    if value == 0:
+        return wilson(0, n)
+    low, high = wilson(n, n)
+    return (low, high) if value > 0 else (-high, -low)
 
 
 # --- paired tests -----------------------------------------------------------------------------------------------------
@@ -318,7 +335,13 @@ def paired_difference(
     left = np.array([a[key] for key in keys], dtype=np.float64)
     right = np.array([b[key] for key in keys], dtype=np.float64)
     change = right - left
-    interval = percentile_interval(bootstrap_means(change, draws=draws, seed=seed)) if len(keys) > 1 else None
+    method, alike = "cluster bootstrap, paired", _alike(change) if unit == "share" else None
+    if alike is not None:
+        # No pair differs: by how much pairs may differ, in either direction.
+        interval: tuple[float, float] | None = alike if change[0] else (-alike[1], alike[1])
+        method = "Wilson over pairs, which are all alike"
+    else:
+        interval = percentile_interval(bootstrap_means(change, draws=draws, seed=seed)) if len(keys) > 1 else None
     only_a = only_b = None
     detectable: float | None
     if binary:
@@ -330,9 +353,7 @@ def paired_difference(
     else:
         p_value = paired_permutation(change.tolist(), draws=draws, seed=seed)
         detectable = detectable_mean(len(keys), float(change.std(ddof=1))) if len(keys) > 1 else None
-    found = Measure(
-        float(change.mean()), len(keys), lost, interval, unit, "cluster bootstrap, paired", detectable=detectable
-    )
+    found = Measure(float(change.mean()), len(keys), lost, interval, unit, method, detectable=detectable)
     return PairedDifference(found, p_value, test, only_a, only_b)
 
 

@@ -98,6 +98,21 @@ def test_a_cluster_counts_once_however_many_rows_it_has() -> None:
     assert wide > 2 * (rows_as_if_independent.interval[1] - rows_as_if_independent.interval[0])
 
 
+def test_units_that_are_all_alike_have_an_interval_with_a_width() -> None:
+    for value in (0.0, 1.0):
+        found = s.mean([value] * 32, list(range(32)), unit="share")
+        assert found.interval == pytest.approx(proportion_confint(int(32 * value), 32, method="wilson"), abs=1e-9)
+    same = {str(i): float(i % 2) for i in range(32)}
+    found = s.paired_difference(same, same, binary=True, unit="share").difference
+    upper = proportion_confint(0, 32, method="wilson")[1]
+    assert found.interval == pytest.approx((-upper, upper))
+    none, every = {str(i): 0.0 for i in range(32)}, {str(i): 1.0 for i in range(32)}
+    fall = s.paired_difference(every, none, binary=True, unit="share").difference
+    assert fall.interval == pytest.approx((-1.0, -(1 - upper)))
+    # A score that never varies is no share: nothing is known of its spread.
+    assert s.mean([6.0] * 32).interval == (6.0, 6.0)
+
+
 def test_missing_values_are_counted_and_never_a_number() -> None:
     found = s.mean([None, None, 4.0, None], ["q1", "q1", "q2", "q2"])
     assert (found.value, found.n, found.n_missing) == (4.0, 1, 1)
