@@ -96,3 +96,41 @@ def test_a_phone_of_400_pixels_does_not_scroll_sideways(page, tmp_path):
     width, beyond = re.search(r"<title>wide (\d+) (-?\d+)</title>", text).groups()
     assert 380 <= int(width) <= 400  # less a scroll bar
     assert int(beyond) == 0
+
+
+def test_on_paper_nothing_is_cut_off_and_only_numbers_are_open(page, tmp_path):
+    # The rules for paper, put on the screen at the width of an A4 page without its margins.
+    paper = page.replace("@media print", "@media all").replace("@page { margin: 12mm; }", "")
+    assert paper != page
+    inner = paper.replace("&", "&amp;").replace('"', "&quot;")
+    frame = f'<iframe id="f" style="width:703px;height:900px;border:0" srcdoc="{inner}"></iframe>'
+    probe = """<script>setTimeout(() => {
+      const paper = document.getElementById("f").contentDocument, width = paper.documentElement.clientWidth;
+      const cut = [...paper.querySelectorAll("th, td, .question, figure, .flow li")].filter(
+        one => one.getClientRects().length && one.getBoundingClientRect().right > width + 1);
+      const seen = one => one.checkVisibility({contentVisibilityAuto: true, contentVisibilityProperty: true});
+      const texts = [...paper.querySelectorAll("details .text")], tables = [...paper.querySelectorAll("details td")];
+      document.title = ["paper", cut.length, texts.length, texts.filter(seen).length, tables.length,
+        tables.filter(seen).length].join(" ");
+    }, 1500);</script>"""
+    text = dumped(f"<!doctype html><title></title><body>{frame}{probe}</body>", tmp_path)
+    cut, texts, seen_texts, cells, seen_cells = map(int, re.search(r"<title>paper ([\d ]+)</title>", text)[1].split())
+    assert cut == 0
+    assert texts > 0
+    assert seen_texts == 0
+    assert cells == seen_cells > 0
+
+
+def test_the_page_prints_to_a_pdf_of_some_pages_in_dark_too(page, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(page, encoding="utf-8")
+    sizes = []
+    for scheme in ("1", "0"):  # light, dark
+        target = tmp_path / f"{scheme}.pdf"
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path}/profile", "--no-pdf-header-footer"]
+        command += [f"--blink-settings=preferredColorScheme={scheme}", f"--print-to-pdf={target}", file.as_uri()]
+        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        content = target.read_bytes()
+        assert content.startswith(b"%PDF")
+        sizes.append(len(re.findall(rb"/Type\s*/Page\b(?!s)", content)))
+    assert 4 < sizes[0] == sizes[1] < 40
