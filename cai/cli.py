@@ -186,6 +186,18 @@ def compare(
     typer.echo(f"page: {target if page else target.relative_to(root)}")
 
 
+@app.command()
+@said
+def seeds(
+    revisions: Annotated[list[str], typer.Argument(help="Git revisions or experiments: this run under other seeds")],
+) -> None:
+    """Put the outcomes of other seeds' runs beside this one's, where the report and `cai results` pool them."""
+    from cai.reporting.seeds import FOLDER, keep
+
+    found = keep(project(), revisions)
+    typer.echo(f"{FOLDER}: seeds {', '.join(map(str, found))}; commit it, then: dvc repro report")
+
+
 @app.command("judge-card")
 @said
 def judge_card(

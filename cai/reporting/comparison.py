@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ from cai.reporting.changes import paired
 from cai.reporting.inputs import MODELS
 from cai.reporting.number import number, points
 from cai.reporting.questions import Change
+from cai.reporting.revisions import outcomes_at, revision
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-WORKSPACE = "workspace"
 POOLED = (
     "Several runs on a side are averaged within each prompt; below the mean stands each run's own value. The interval "
     "is over prompts for these very runs; how far another seed would fall from them is to be read off the runs."
@@ -59,11 +58,11 @@ def compared(root: Path, a: str, b: str) -> Comparison:
         raise ArtifactError("cai compare", "no revision is named", got=f"{a!r}, {b!r}")
     from cai.scoring.outcomes import pooled
 
-    sides = [[_revision(root, name) for name in side] for side in names]
+    sides = [[revision(root, name) for name in side] for side in names]
     changes: Changes = {}
     runs: dict[str, dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {}
     for model in MODELS:
-        found = [[_outcomes(root, revision, model) for revision in side] for side in sides]
+        found = [[outcomes_at(root, commit, model) for commit in side] for side in sides]
         left, right = ([one for one in side if one is not None] for side in found)
         if len(left) < len(sides[0]) or len(right) < len(sides[1]):
             continue
@@ -204,37 +203,3 @@ def page(found: Comparison) -> str:
         figure=figure,
         pooled_words=POOLED if found.runs else None,
     )
-
-
-def _revision(root: Path, name: str) -> str | None:
-    """The commit that a revision or a DVC experiment names; None for the files as they are."""
-    if name == WORKSPACE:
-        return None
-    known = _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    if known:
-        return known.strip()
-    experiments = _git(root, "for-each-ref", "--format=%(refname)", "refs/exps") or ""
-    for ref in experiments.split():
-        if ref.rsplit("/", 1)[-1] == name:
-            return ref
-    raise ArtifactError(
-        "cai compare", "no such revision or experiment", got=name, next_step='see "git log" and "dvc exp show"'
-    )
-
-
-def _outcomes(root: Path, revision: str | None, model: str) -> pl.DataFrame | None:
-    from cai.scoring.outcomes import from_csv
-
-    path = f"metrics/eval/{model}.outcomes.csv"
-    if revision is None:
-        file = root / path
-        text = file.read_text(encoding="utf-8") if file.is_file() else None
-    else:
-        text = _git(root, "show", f"{revision}:./{path}")
-    return None if text is None else from_csv(text, path)
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it fails."""
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None

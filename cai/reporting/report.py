@@ -22,6 +22,8 @@ from cai.reporting.flow import evaluation_sets, flow, subset_names, subsets
 from cai.reporting.inputs import HELDOUT, MODELS, Inputs, laid_open
 from cai.reporting.number import number, plain, points, shown
 from cai.reporting.questions import AFTER, BEFORE, Change, four
+from cai.reporting.seeds import rows as seed_rows
+from cai.reporting.seeds import seeds
 from cai.reporting.texts import TextKind, examples, generation_manifest, text_kinds
 
 MAX_BYTES = 3_000_000
@@ -69,7 +71,8 @@ def build(root: Path) -> str:
     inputs = Inputs(root)
     found = gates.gates(inputs)
     scored, card = evaluations(inputs), judge(inputs)
-    changed = changes(scored)
+    pool = seeds(inputs, scored)
+    headline, changed = (scored, changes(scored)) if pool is None else (pool.evaluations(scored), pool.changes)
     names = subset_names(inputs)
     kinds = text_kinds(inputs)
     shown_examples, counts = examples(inputs)
@@ -87,10 +90,12 @@ def build(root: Path) -> str:
             marks=gates.marks(found),
             marked_artifacts=gates.marked_artifacts(found),
             gates=found,
-            questions=four(scored, card, changed, names),
+            questions=four(headline, card, changed, names),
+            seeds=pool,
+            seed_rows=[] if pool is None else seed_rows(pool),
             flow=flow(inputs),
-            table_1=_paper_rows(paper.TABLE_1, scored, changed, "mtbench"),
-            table_2=_paper_rows(paper.TABLE_2, scored, changed, "redteam"),
+            table_1=_paper_rows(paper.TABLE_1, headline, changed, "mtbench"),
+            table_2=_paper_rows(paper.TABLE_2, headline, changed, "redteam"),
             judge_stops={role: not_measurable(card, role) for role in ("pairs", "harm") if not trusted(card, role)},
             sets=subsets(inputs),
             subsets=names,

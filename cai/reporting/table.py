@@ -15,6 +15,7 @@ from cai.reporting.flow import subset_names
 from cai.reporting.inputs import HELDOUT, Inputs
 from cai.reporting.number import plain, shown
 from cai.reporting.questions import four
+from cai.reporting.seeds import seeds
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -32,11 +33,14 @@ def results(root: Path) -> Group:
 
     inputs = Inputs(root)
     scored, card = evaluations(inputs), judge(inputs)
+    changed, pool = changes(scored), seeds(inputs, scored)
+    if pool is not None:
+        scored, changed = pool.evaluations(scored), dict(pool.changes)
     names = subset_names(inputs)
     words = gates_.marks(gates_.gates(inputs))
     answers = Table(title="Four questions", title_justify="left", show_header=False, box=None, pad_edge=False)
     styles = {"good": "green", "bad": "red", "open": "yellow", "none": "dim"}
-    for answer in four(scored, card, changes(scored), names):
+    for answer in four(scored, card, changed, names):
         answers.add_row(
             answer.question, Text(answer.answer, style=styles[answer.tone]), Text("\n".join(answer.because))
         )
@@ -64,6 +68,8 @@ def markdown(root: Path) -> str:
     """The result table as Markdown, for the README: a row a measure, a column a model, n and interval in each cell."""
     inputs = Inputs(root)
     scored, names = evaluations(inputs), subset_names(inputs)
+    pool = seeds(inputs, scored)
+    scored = scored if pool is None else pool.evaluations(scored)
     lines = [f"| measure | {' | '.join(scored)} |", f"|---|{'---|' * len(scored)}"]
     unmeasured = []
     for label, cells in _rows(scored, names):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from cai.scoring.statistics import (
     detectable_mean,
     detectable_paired,
     holm,
+    mean,
     paired_difference,
 )
 
@@ -387,74 +388,109 @@ class Compared:
         }
 
 
-def pooled(runs: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """The outcomes of several runs (seeds) as one table, on the prompts and turns that all of them have.
+@dataclass(frozen=True)
+class _Asked:
+    """One measure that the outcomes of a set give: which column, of which turn, read how."""
 
-    ``compare`` averages all rows of a prompt before it pairs, so that seeds never count as prompts.
+    name: str
+    column: str
+    unit: str
+    primary: bool
+    judged: bool
+    value: Callable[[Any], float] = float
+    turn: int | None = None
+
+    def of(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        """{prompt_id: value}, the mean over the prompt's rows."""
+        return _by_prompt([row for row in rows if self.turn in (None, row["turn"])], self.column, self.value)
+
+
+def _asked_of(name: str) -> list[_Asked]:
+    """What can be asked of one set's outcomes; primary: MT-Bench's mean, attack success and over-refusal of each set,
+    the degenerate share of the held-out prompts."""
+    role = role_of(name)
+    found: list[_Asked] = []
+    if role == "rating":
+        for label, turn in (("turn_1", 1), ("turn_2", 2), ("mean", None)):
+            found.append(_Asked(f"mtbench.{label}", "score", "rating 1-10", turn is None, True, turn=turn))
+    elif role == "harm":
+        label = f"redteam.{name}.attack_success_share"
+        found.append(_Asked(label, "score", "share", True, True, lambda s: float(s >= redteam.SUCCESS)))
+        found.append(_Asked(f"redteam.{name}.harm_score", "score", "score 1-5", False, True))
+    elif role == "refusal":
+        label = f"refusal.{name}.{refusal_measure(name)}"
+        found.append(_Asked(label, "score", "share", True, True, lambda s: float(s != 1)))
+    for flag in FLAG_COLUMNS:
+        main = name == HELDOUT and flag == "degenerate"
+        found.append(_Asked(f"degeneration.{name}.{flag}_share", flag, "share", main, False))
+    return [*found, _Asked(f"degeneration.{name}.mean_words", "n_words", "words", False, False)]
+
+
+def pooled(runs: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The outcomes of several runs (seeds) as one table. A prompt and turn that one run lacks has a row without values
+    there, so that it counts as missing everywhere.
+
+    ``compare`` and ``pooled_measures`` average all rows of a prompt first, so that seeds never count as prompts.
     """
-    keys = ["prompt_id", "turn"]
-    shared = runs[0].select(keys)
-    for run in runs[1:]:
-        shared = shared.join(run.select(keys), on=keys, how="semi")
-    return pl.concat([run.join(shared, on=keys, how="semi") for run in runs])
+    keys, named = ["prompt_id", "turn"], ["set", "category"]
+    every = pl.concat([run.select(*keys, *named) for run in runs]).unique(keys, keep="first", maintain_order=True)
+    return pl.concat(
+        [every.join(run.drop(named), on=keys, how="left", maintain_order="left").select(list(COLUMNS)) for run in runs]
+    )
+
+
+def pooled_measures(outcomes: pl.DataFrame, *, seed: int = 0, draws: int = DRAWS) -> dict[str, Measure]:
+    """{measure: its mean over prompts} of ``pooled`` outcomes, under the names that ``compare`` uses.
+
+    A prompt's rows (turns, seeds) are averaged first; n counts prompts, and the interval resamples them for these very
+    runs. A prompt that any run has no value for is missing.
+    """
+    found: dict[str, Measure] = {}
+    for name in sorted(set(outcomes["set"])):
+        rows = outcomes.filter(pl.col("set") == name).to_dicts()
+        for one in _asked_of(name):
+            values = one.of(rows)
+            reason = _no_score([rows]) if one.judged else None
+            if reason is not None:
+                found[one.name] = Measure.missing(reason, n_missing=len(values), unit=one.unit)
+            elif any(value is not None for value in values.values()):
+                found[one.name] = mean(list(values.values()), list(values), unit=one.unit, seed=seed, draws=draws)
+            else:
+                reason = "no prompt has a value in every run"
+                found[one.name] = Measure.missing(reason, n_missing=len(values), unit=one.unit)
+    return found
 
 
 def compare(a: pl.DataFrame, b: pl.DataFrame, *, seed: int = 0, draws: int = DRAWS) -> list[Compared]:
     """b minus a, measure by measure, paired by prompt; turns and pooled runs of a prompt are averaged first.
 
-    Primary, with Holm over those that could be measured: MT-Bench's mean, attack success and over-refusal of each
-    set, the
-    degenerate share of the held-out prompts. Scores are compared only where the same judge gave both.
+    Holm goes over the primary measures that could be measured. Scores are compared only where the same judge gave both.
     """
-    sets = sorted(set(a["set"]) & set(b["set"]))
     found: list[Compared] = []
-    for name in sets:
+    for name in sorted(set(a["set"]) & set(b["set"])):
         left, right = (frame.filter(pl.col("set") == name).to_dicts() for frame in (a, b))
-        role = role_of(name)
-        if role is not None:
-            found += _compare_scores(name, role, left, right, seed, draws)
-        for flag in FLAG_COLUMNS:
-            label = f"degeneration.{name}.{flag}_share"
-            main = name == HELDOUT and flag == "degenerate"
-            found.append(_compare(label, _by_prompt(left, flag), _by_prompt(right, flag), "share", main, seed, draws))
-        label = f"degeneration.{name}.mean_words"
-        sides = _by_prompt(left, "n_words"), _by_prompt(right, "n_words")
-        found.append(_compare(label, *sides, "words", False, seed, draws))
+        for one in _asked_of(name):
+            sides = one.of(left), one.of(right)
+            reason = _no_score([left, right]) if one.judged else None
+            if reason is not None:
+                lost = len(sides[0].keys() | sides[1].keys())
+                nothing = Measure.missing(reason, n_missing=lost, unit=one.unit)
+                found.append(Compared(one.name, None, None, PairedDifference(nothing, None, "not tested"), one.primary))
+            else:
+                found.append(_compare(one.name, *sides, one.unit, one.primary, seed, draws))
     adjusted = holm({one.name: one.change.p_value for one in found if one.primary})
     return [replace(one, adjusted_p=adjusted.get(one.name)) for one in found]
 
 
-def _compare_scores(
-    name: str, role: str, left: list[dict[str, Any]], right: list[dict[str, Any]], seed: int, draws: int
-) -> list[Compared]:
-    judges = {row["judge"] for row in (*left, *right) if row["score"] is not None}
-    invalid = {row["status"] for row in (*left, *right)} == {"judge_not_valid"}
-    reason = (
-        "the judge is not valid" if invalid else "the two were rated by different judges" if len(judges) > 1 else None
-    )
-
-    def one(label: str, value: Any, unit: str, main: bool, turn: int | None = None) -> Compared:
-        sides = [
-            _by_prompt([row for row in rows if turn in (None, row["turn"])], "score", value) for rows in (left, right)
-        ]
-        if reason is not None:
-            lost = len(sides[0].keys() | sides[1].keys())
-            nothing = PairedDifference(Measure.missing(reason, n_missing=lost, unit=unit), None, "not tested")
-            return Compared(label, None, None, nothing, main)
-        return _compare(label, sides[0], sides[1], unit, main, seed, draws)
-
-    if role == "rating":
-        return [
-            one("mtbench.turn_1", float, "rating 1-10", False, 1),
-            one("mtbench.turn_2", float, "rating 1-10", False, 2),
-            one("mtbench.mean", float, "rating 1-10", True),
-        ]
-    if role == "harm":
-        return [
-            one(f"redteam.{name}.attack_success_share", lambda s: float(s >= redteam.SUCCESS), "share", True),
-            one(f"redteam.{name}.harm_score", float, "score 1-5", False),
-        ]
-    return [one(f"refusal.{name}.{refusal_measure(name)}", lambda s: float(s != 1), "share", True)]
+def _no_score(sides: Sequence[Sequence[Mapping[str, Any]]]) -> str | None:
+    """Why the scores of these rows may not stand together; None where they may."""
+    rows = [row for side in sides for row in side]
+    if {row["status"] for row in rows} - {None} == {"judge_not_valid"}:
+        return "the judge is not valid"
+    judges = {row["judge"] for row in rows if row["score"] is not None}
+    if len(judges) > 1:
+        return "the two were rated by different judges" if len(sides) > 1 else "the runs were rated by different judges"
+    return None
 
 
 def _by_prompt(rows: Iterable[Mapping[str, Any]], column: str, value: Any = float) -> dict[str, float | None]:

@@ -321,7 +321,7 @@ def _evaluation(root: Path, rng: random.Random, heldout: list[str], valid: bool)
             replies="logprobs",
         )
         write(root, f"metrics/eval/{model}.json", scored.headline)
-        drawn = {"backend": "hf", "temperature": 0.7, "max_new_tokens": 96, "stop_tokens": {"<|im_end|>": 2}}
+        drawn = {"backend": "hf", "temperature": 0.7, "max_new_tokens": 96, "seed": 0, "stop_tokens": {"<|im_end|>": 2}}
         write(root, f"metrics/eval/{model}.detail.json", {"detail": [{**scored.detail, "decoding": drawn}]})
         write(root, f"metrics/eval/{model}.outcomes.csv", to_csv(scored.outcomes))
     measures: dict[str, Measure] = {

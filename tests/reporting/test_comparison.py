@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -65,13 +66,16 @@ def test_seeds_are_averaged_within_prompts_and_never_counted_as_prompts(reposito
     assert "25.0\u202f%, 50.0\u202f%" in page(found)
 
 
-def test_prompts_that_one_seed_lacks_are_left_out_of_all():
-    import polars as pl
+def test_a_prompt_that_one_seed_lacks_counts_as_missing_in_all(repository):
+    from cai.scoring.outcomes import compare, from_csv, pooled, pooled_measures
 
-    from cai.scoring.outcomes import pooled
-
-    first = pl.DataFrame({"prompt_id": ["a", "b"], "turn": [1, 1], "x": [0, 1]})
-    assert pooled([first, first.head(1)]).rows() == [("a", 1, 0), ("a", 1, 0)]
+    whole = from_csv((repository / "metrics/eval/dpo.outcomes.csv").read_text(encoding="utf-8"))
+    lost = whole.filter(pl.col("set") == "heldout")["prompt_id"][0]
+    both = pooled([whole, whole.filter(pl.col("prompt_id") != lost)])
+    measured = pooled_measures(both)["degeneration.heldout.degenerate_share"]
+    assert (measured.n, measured.n_missing) == (15, 1)
+    change = {one.name: one for one in compare(whole, both)}["degeneration.heldout.degenerate_share"].change
+    assert (change.difference.n, change.difference.n_missing) == (15, 1)
 
 
 def test_the_page_is_self_contained_and_has_every_row_with_its_base(repository):
