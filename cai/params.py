@@ -139,9 +139,9 @@ def check(content: dict[str, Any], sections: dict[str, Any], place: str) -> None
         f"{key}: unknown section; allowed: {', '.join(sorted(sections))}" for key in content if key not in sections
     ]
     found += [f"{key}: missing section" for key in sections if key not in content]
-    for key, kind in sections.items():
-        if key in content:
-            found += violations(kind, content[key], key)
+    for key in content:
+        if key in sections:
+            found += violations(sections[key], content[key], key)
     if found:
         raise ParamsError(
             place, f"{len(found)} violations" if len(found) > 1 else "1 violation", got="\n  " + "\n  ".join(found)
@@ -158,7 +158,7 @@ def violations(kind: Any, value: object, place: str) -> list[str]:
     try:
         Holder.model_validate({"value": value})
     except ValidationError as error:
-        return [_in_words(detail, place, kind) for detail in error.errors()]
+        return [line for detail in error.errors() for line in _in_words(detail, place, kind).split("\n")]
     return []
 
 
@@ -168,6 +168,9 @@ def _in_words(detail: Any, place: str, kind: Any) -> str:
         return f"{where}: unknown key; allowed: {', '.join(_fields(kind, detail['loc'][1:-1]))}"
     if detail["type"] == "missing":
         return f"{where}: missing"
+    if detail["type"] == "value_error" and isinstance(detail["input"], dict):  # said of a section as a whole
+        said = str(detail["ctx"]["error"])
+        return said if said.startswith(f"{place}.") else f"{where}: {said}"
     return f"{where}: {detail['msg'].lower()}, got {detail['input']!r}"
 
 

@@ -3,13 +3,14 @@
 from typing import Any, Literal, Self
 
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.supervised import REVISIONS
 from cai.cleaning.editor import Editor
 from cai.cleaning.frames import clean_frames
 from cai.cleaning.plan import plan
+from cai.errors import ParamsError
 from cai.params import Generates, Section
 from cai.run import Run, run
 from cai.scoring.degeneration import flags, measures
@@ -37,6 +38,20 @@ class Clean(Section):
     variant: str
     variants: dict[str, list[Any]]
     editor: Edits
+
+    @field_validator("variants")
+    @classmethod
+    def known_rules(cls, variants: dict[str, list[Any]], seen: ValidationInfo) -> dict[str, list[Any]]:
+        """Every variant is one that could run, not only the chosen one."""
+        wrong = []
+        for name in dict.fromkeys([*variants, seen.data.get("variant", next(iter(variants), ""))]):
+            try:
+                plan(name, variants)
+            except ParamsError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return variants
 
 
 class Params(Section):
