@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +58,43 @@ def root(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     reference = resolve({"kind": "folder", "path": str(smollm2)})
     (base / "reference.json").write_text(json.dumps(reference))
     return root
+
+
+@pytest.fixture(scope="session")
+def served(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """(address, name) of the real SmolLM2 behind ``transformers serve``, a maintained server, on loopback."""
+    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("fastapi") is None:
+        pytest.skip("transformers[serving] is not installed")
+    folder = tmp_path_factory.mktemp("served") / "smollm2"
+    folder.mkdir()
+    for file in smollm2.iterdir():
+        (folder / file.name).symlink_to(file)
+    # This server draws only where the model's own file says so, whatever temperature the request names.
+    own = folder / "generation_config.json"
+    content = json.loads(own.read_text()) | {"do_sample": True}
+    own.unlink()
+    own.write_text(json.dumps(content))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    words = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
+    command = [sys.executable, "-c", words, "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path_factory.mktemp("hub")), "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen([*command, "--device", "cpu", "--dtype", "float32"], env=environment)
+    try:
+        patience = time.monotonic() + 600  # it imports torch and loads the weights: minutes where others use the cores
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                assert time.monotonic() < patience, "the server did not start"
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1", str(folder)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 class Server:

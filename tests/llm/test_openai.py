@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import multiprocessing
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -262,33 +257,14 @@ def test_fields_that_a_server_refuses_are_left_out_from_then_on(server: Server, 
     assert ["top_k" in body for body in server.bodies] == [True, False, False, False]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("uvicorn") is None, reason="transformers[serving] is not installed")
-def test_the_real_smollm2_behind_transformers_serve(smollm2: Path, tmp_path: Path) -> None:
-    port = _free_port()
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(smollm2), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--device", "cpu", "--dtype", "bfloat16"]
-    process = subprocess.Popen(command, env=os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"})
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        url = f"http://127.0.0.1:{port}/v1"
-        model = open_model(str(smollm2), root=tmp_path, work=tmp_path, base_url=url, show=silent, concurrency=2)
-        asked = Request((Turn("user", "What is the capital of France?"),), SAMPLING, ("respond", "x", "0", "0"))
-        (completion,) = model.generate([asked])
-        assert "Paris" in str(completion.text)
-        assert completion.finish_reason in ("stop", "length")
-        assert not model.gives_logprobs()
-    finally:
-        process.terminate()
-        process.wait()
+def test_the_real_smollm2_behind_transformers_serve(served: tuple[str, str], tmp_path: Path) -> None:
+    url, name = served
+    model = open_model(name, root=tmp_path, work=tmp_path, base_url=url, show=silent, concurrency=2)
+    asked = Request(
+        (Turn("user", "What is the capital of France?"),), Sampling(0.0, 1.0, 0, 8, 1), ("respond", "x", "0", "0")
+    )
+    (completion,) = model.generate([asked])
+    assert "Paris" in str(completion.text)
+    assert completion.finish_reason in ("stop", "length")
+    assert not model.gives_logprobs()
