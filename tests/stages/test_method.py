@@ -253,6 +253,29 @@ def test_pairs_left_out_have_their_reason() -> None:
     assert left["reason"].to_list() == ["tie"] * 2
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("one two three four five six seven eight nine ten", "one two three four five six seven eight nine", "nearly identical"),
+        ("one two three four five six seven eight nine ten", "one two three four five six seven eight", None),
+        ("short", " ".join(f"w{i}" for i in range(9)), "extreme length"),
+        ("short", " ".join(f"w{i}" for i in range(8)), None),
+        (" ".join(f"w{i}" for i in range(9)), "short", "extreme length"),
+    ],
+)  # fmt: skip
+def test_pairs_that_teach_nothing_or_length_are_left_out(first: str, second: str, reason: str | None) -> None:
+    """At most 0.9 alike (18 of 19 words said by both are more, 16 of 18 are not), at most 8 times as long."""
+    own = asked(prompts(), "preference", {"train": 1, "test": 0})
+    samples = sample(own, ScriptedModel(lambda request: second if request.key[-1] == "1" else first), SAMPLING)
+    model = ScriptedModel(told, lambda dialogue, options, prefix: (0.6, 0.3))
+    verdicts = judge(samples, CONSTITUTION, model, SAMPLING, Manner(), orders=1)
+    kept, left = pair(
+        verdicts, samples, prompts(), labels="soft", tie_margin=0.0, max_similarity=0.9, max_length_ratio=8.0
+    )
+    assert left["reason"].to_list() == ([] if reason is None else [reason])
+    assert kept.height + left.height == 1
+
+
 def test_a_second_turn_builds_on_the_models_own_first_answer() -> None:
     evaluation = pl.DataFrame(
         {
