@@ -29,6 +29,7 @@ import logging
 import math
 import os
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -57,6 +58,8 @@ _SETTLING_SECONDS = 0.1
 # Without a token count from the server, a text this much longer than its budget was not cut by it.
 _CHARACTERS_PER_TOKEN = 32
 _FORMAT = "1"
+# The client wants one; servers of one's own mostly ask for none.
+_NO_KEY = "none"
 
 T = TypeVar("T")
 
@@ -111,7 +114,7 @@ def open_model(
     return OpenAIModel(
         name,
         url=url,
-        key=key or "none",
+        key=key or _NO_KEY,
         official=base_url is None,
         store=CompletionStore(work / "completions"),
         show=show,
@@ -412,7 +415,7 @@ class OpenAIModel:
                         raw += piece
                         if len(raw) > _MOST_BYTES:
                             raise _Fault(f"the reply is longer than {_MOST_BYTES >> 20} MiB")
-            content = _parsed(raw, kind)
+            content = _parsed(self._without_key(raw), kind)
             billed = self._count(content, most, batch=False)
             return content
         except openai.APIStatusError as error:
@@ -437,6 +440,10 @@ class OpenAIModel:
         finally:
             self._n_under_way -= 1
             self._settle(most, billed)
+
+    def _without_key(self, raw: bytearray) -> bytearray:
+        """The reply; a server that repeats the key in it does not put it into the store or an artifact."""
+        return raw if self._key == _NO_KEY else raw.replace(self._key.encode(), b"[key]")
 
     # --- money ---
 
@@ -677,7 +684,8 @@ def _same_model(asked: str, answered: str) -> bool:
 
 def _parsed(raw: bytearray, kind: str) -> dict[str, Any]:
     if "json" not in kind:
-        raise _Fault(f"the reply is {kind.split(';')[0][:40] or 'of no type'}, not JSON")
+        said = re.match(r"[a-z]{1,20}/[a-z.+]{1,20}(?=;|$)", kind)
+        raise _Fault(f"the reply is {said[0] if said else 'of no known type'}, not JSON")
     try:
         content = json.loads(raw)
     except ValueError:
