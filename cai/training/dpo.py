@@ -9,7 +9,7 @@ from typing import Any
 
 from cai.errors import ParamsError
 from cai.training.callbacks import DPO_COLUMNS, Watch
-from cai.training.labels import Pair, end_of_turn, preference_pairs, stop_share
+from cai.training.labels import Pair, end_of_turn, n_uncut_without_stop, preference_pairs, stop_share
 from cai.training.tuning import DpoTuning, TrainingSummary
 
 
@@ -80,6 +80,9 @@ def train_dpo(
     if trainer.is_world_process_zero():
         session.write_model(trainer, opened.tokenizer, out, base)
     trainer.accelerator.wait_for_everyone()
+    stop = end_of_turn(opened.tokenizer)
+    cut = {str(row["id"]): [bool(row.get(name, False)) for name in ("chosen_cut", "rejected_cut")] for row in rows}
+    cuts = [side for pair in pairs for side in cut[pair.row_id]]
     completions = [ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids)]
     result = session.summary(
         name,
@@ -92,7 +95,8 @@ def train_dpo(
         dropped=[*dropped, *eval_dropped],
         completions=completions,
         lengths=[_length(pair) for pair in pairs],
-        labels_with_stop_share=stop_share(completions, end_of_turn(opened.tokenizer)) or 0.0,
+        labels_with_stop_share=stop_share(completions, stop) or 0.0,
+        n_uncut_without_stop=n_uncut_without_stop(zip(completions, cuts, strict=True), stop),
     )
     shutil.rmtree(folder, ignore_errors=True)
     return result

@@ -201,6 +201,15 @@ def stop_share(completions: Sequence[Sequence[int]], stop: int) -> float | None:
     return sum(bool(ids) and ids[-1] == stop for ids in completions) / len(completions)
 
 
+def n_uncut_without_stop(completions: Iterable[tuple[Sequence[int], bool]], stop: int) -> int:
+    """How many of (trained tokens, whether cut at the budget) were ended by the model and yet do not end with the stop.
+
+    >>> n_uncut_without_stop([((5, 2), False), ((5,), True), ((5, -100), False)], stop=2)
+    1
+    """
+    return sum(not cut and (not ids or ids[-1] != stop) for ids, cut in completions)
+
+
 def control_tokens(tokenizer: Any) -> tuple[str, ...]:
     """The strings that the tokenizer reads as control tokens wherever they stand, longest first."""
     found = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}

@@ -272,6 +272,7 @@ def summary(
     completions: Sequence[Sequence[int]],
     lengths: Sequence[int],
     labels_with_stop_share: float,
+    n_uncut_without_stop: int,
 ) -> TrainingSummary:
     """The facts of a finished run."""
     losses = [row["loss"] for row in curve(finished.history, columns, "train")]
@@ -291,6 +292,7 @@ def summary(
         eval_loss_before=evaluations[0]["loss"] if evaluations and evaluations[0]["step"] == 0 else None,
         eval_loss=evaluations[-1]["loss"] if evaluations else None,
         labels_with_stop_share=labels_with_stop_share,
+        n_uncut_without_stop=n_uncut_without_stop,
         mean_tokens=sum(lengths) / len(lengths),
         mean_completion_tokens=sum(map(len, completions)) / len(completions),
         n_trained_parameters=sum(parameter.numel() for _, parameter in trained_parameters(model)),

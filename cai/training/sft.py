@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cai.training.callbacks import SFT_COLUMNS, Watch
-from cai.training.labels import Example, end_of_turn, sft_examples, stop_share
+from cai.training.labels import Example, end_of_turn, n_uncut_without_stop, sft_examples, stop_share
 from cai.training.tuning import SftTuning, TrainingSummary
 
 
@@ -70,6 +70,7 @@ def train_sft(
     if trainer.is_world_process_zero():
         session.write_model(trainer, opened.tokenizer, out, base)
     trainer.accelerator.wait_for_everyone()
+    stop, cut = end_of_turn(opened.tokenizer), {str(row["id"]): bool(row.get("cut", False)) for row in rows}
     labels = [[label for label in example.labels if label >= 0] for example in examples]
     result = session.summary(
         name,
@@ -82,7 +83,8 @@ def train_sft(
         dropped=[*dropped, *eval_dropped],
         completions=labels,
         lengths=[len(example.input_ids) for example in examples],
-        labels_with_stop_share=stop_share([e.labels for e in examples], end_of_turn(opened.tokenizer)) or 0.0,
+        labels_with_stop_share=stop_share([e.labels for e in examples], stop) or 0.0,
+        n_uncut_without_stop=n_uncut_without_stop(((e.labels, cut[e.row_id]) for e in examples), stop),
     )
     shutil.rmtree(folder, ignore_errors=True)
     return result

@@ -87,6 +87,8 @@ class TrainingSummary:
     eval_loss: float | None
     labels_with_stop_share: float
     """Share of trained completions whose labels end with the end-of-turn token."""
+    n_uncut_without_stop: int
+    """Trained completions that were not cut at the token budget and whose labels lack that token: 0, or a fault."""
     mean_tokens: float
     """Tokens of a row, prompt and completion (DPO: both completions)."""
     mean_completion_tokens: float
