@@ -6,31 +6,12 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, model_validator
 
+from cai.artifacts.gated import BLOCKS, BY_NAME
 from cai.params import Section, violations
 from cai.run import Run, run
 
 READS, WRITES = (), ()
-BLOCKS = (
-    "evaluation_prompts",
-    "prompts",
-    "instructions",
-    "responses",
-    "critiques",
-    "revisions",
-    "cleaned",
-    "dropped",
-    "edits",
-    "samples",
-    "verdicts",
-    "preferences",
-    "excluded",
-    "training_instruct",
-    "training_sft",
-    "training_dpo",
-    "answers",
-)
-"""The blocks of params.yaml; the answers of all models share one."""
-ARTIFACTS = (*BLOCKS[:-1], *(f"answers_{model}" for model in ("base", "instruct", "sft", "dpo")))
+ARTIFACTS = tuple(BY_NAME)
 
 
 class Gates(Section):

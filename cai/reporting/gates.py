@@ -6,47 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cai.artifacts.gated import BY_NAME
 from cai.reporting.inputs import MODELS, Inputs
-
-ORDER = (
-    "evaluation_prompts",
-    "prompts",
-    "instructions",
-    "training_instruct",
-    "responses",
-    "critiques",
-    "revisions",
-    "cleaned",
-    "dropped",
-    "edits",
-    "training_sft",
-    "samples",
-    "verdicts",
-    "preferences",
-    "excluded",
-    "training_dpo",
-    "answers_base",
-    "answers_instruct",
-    "answers_sft",
-    "answers_dpo",
-)
-# The first model that was trained on the artifact, or on what was made of it; those after it stand on that one.
-FIRST_TRAINED = {
-    "instructions": "instruct",
-    "prompts": "sft",
-    "training_instruct": "sft",
-    "responses": "sft",
-    "critiques": "sft",
-    "revisions": "sft",
-    "cleaned": "sft",
-    "dropped": "sft",
-    "edits": "sft",
-    "training_sft": "dpo",
-    "samples": "dpo",
-    "verdicts": "dpo",
-    "preferences": "dpo",
-    "excluded": "dpo",
-}
 
 
 @dataclass(frozen=True)
@@ -68,12 +29,22 @@ class Gate:
             return "failed"
         return "passed with warnings" if self.n_warnings else "passed"
 
+    @property
+    def tally(self) -> str:
+        """How many expectations there are, and how many of them did not pass.
+
+        >>> Gate("samples", 33, 1, 2, 0, 128, ()).tally
+        '33, 1 failed, 2 warnings'
+        """
+        counts = ((self.n_failed, "failed"), (self.n_warnings, "warnings"), (self.n_unchecked, "unchecked"))
+        return ", ".join([str(self.n_checks), *(f"{n} {name}" for n, name in counts if n)])
+
 
 def gates(inputs: Inputs) -> list[Gate]:
     """Every gate that has run, in the order of the flow."""
     folder = inputs.root / "metrics" / "gates"
     names = {file.stem for file in folder.glob("*.json")}
-    ordered = [name for name in ORDER if name in names] + sorted(names - set(ORDER))
+    ordered = [name for name in BY_NAME if name in names] + sorted(names - set(BY_NAME))
     if not names:
         inputs.missing.append(inputs.why("metrics/gates", "gate"))
     return [_gate(name, inputs.json(f"metrics/gates/{name}.json", f"gate@{name}") or {}) for name in ordered]
@@ -106,9 +77,7 @@ def marks(found: Sequence[Gate]) -> dict[str, str]:
         upstream = [
             gate.artifact
             for gate in found
-            if gate.n_failed
-            and MODELS.index(FIRST_TRAINED.get(gate.artifact, "dpo")) <= place
-            and gate.artifact in FIRST_TRAINED
+            if gate.n_failed and (first := _first_trained(gate)) is not None and MODELS.index(first) <= place
         ]
         if upstream:
             words[model] = f"trained on data that failed gate {', '.join(upstream)}"
@@ -117,4 +86,9 @@ def marks(found: Sequence[Gate]) -> dict[str, str]:
 
 def marked_artifacts(found: Sequence[Gate]) -> list[str]:
     """Failed gates whose artifacts nobody trains on: the numbers, not the models, stand on them."""
-    return [gate.artifact for gate in found if gate.n_failed and gate.artifact not in FIRST_TRAINED]
+    return [gate.artifact for gate in found if gate.n_failed and _first_trained(gate) is None]
+
+
+def _first_trained(gate: Gate) -> str | None:
+    known = BY_NAME.get(gate.artifact)
+    return None if known is None else known.first_model

@@ -95,14 +95,15 @@ def gates_table(root: Path) -> Table:
         told = "\n".join(
             f"{entry.get('words') or entry['expectation']}: observed {plain(entry.get('observed')) or 'nothing'}, "
             f"threshold {plain(entry.get('threshold')) or 'none'}, n {plain(entry.get('n'))}"
+            + ("; worst " + " ".join(entry["worst_ids"][:3]) if entry.get("worst_ids") else "")
             for entry in gate.entries
         )
         table.add_row(
             gate.artifact,
             Text(gate.word, style=styles.get(gate.word, "yellow")),
             plain(gate.n_rows),
-            str(gate.n_checks),
-            Text(told),
+            gate.tally,
+            Text(told or "all passed"),
         )
     return table
 

@@ -38,3 +38,26 @@ def test_gates_are_read_in_the_order_of_the_flow(tmp_path):
     assert (bad.word, bad.n_failed, bad.n_rows) == ("failed", 1, 24)
     assert bad.entries[0]["worst_ids"] == ["00aa/1"]
     assert {gate.word for gate in found} == {"failed", "passed"}
+
+
+def test_the_terminal_prints_the_table_of_the_report(tmp_path):
+    """Cell by cell: `cai gates` and the report's first page say the same of every gate."""
+    import html
+    import re
+
+    from cai.reporting.report import build
+    from cai.reporting.table import gates_table
+
+    root = make(tmp_path, failed_gate="cleaned")
+    part = re.search(r'<section id="gates".*?</section>', build(root), re.S)[0]
+    page = [
+        [
+            " ".join(html.unescape(re.sub(r"<[^>]+>", "", cell)).split())
+            for cell in re.findall(r"<t[hd].*?</t[hd]>", row)
+        ]
+        for row in re.findall(r"<tr>.*?</tr>", part, re.S)
+    ]
+    table = gates_table(root)
+    columns = [[" ".join(str(cell).split()) for cell in column.cells] for column in table.columns]
+    printed = [[str(column.header) for column in table.columns], *map(list, zip(*columns, strict=True))]
+    assert [[row[0].replace("_", " "), *row[1:]] for row in printed] == page
