@@ -28,8 +28,9 @@ from cai.quality.checking.checks import (
     within,
     zero,
 )
+from cai.quality.checking.flaws import closing_facts
 from cai.quality.checking.texts import (
-    PIECE,
+    CUTS,
     blank,
     final_sentence,
     hashed,
@@ -58,7 +59,8 @@ SHORT_WORDS = 20
 """A short answer, above all a short refusal, may rightly stay as it was."""
 _WORD = r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*"
 # Each screen lets through every text that its predicate could flag.
-_MAYBE_EMOJI = r"[^\x00-\x7F]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
+# Letters of European languages, quotation marks and dashes make no face; kaomoji have other signs besides.
+_MAYBE_EMOJI = r"[^\x00-\x7F\x{C0}-\x{24F}’‘“”–—…]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
 _LEAD_END = r"[:：\n]"
 _REDONE = (
     r"revis|writ|wrote|phras|reword|rework|reformul|toned|überarb|verbess|umform|révis|reescr|riscr|rivedu"
@@ -70,7 +72,6 @@ _BETTER = (
 )
 _ANSWER = r"version|response|reply|answer|statement|message|attempt"
 _HEAD_CHARS = 440  # a preamble stands at the head
-_MAYBE_TAG = r"[<\[#:：]"
 
 
 class Thresholds(Section):
@@ -137,7 +138,9 @@ def maybe_emoji(texts: pl.Series) -> pl.Series:
 
 def maybe_tag(texts: pl.Series) -> pl.Series:
     """Whether a text could hold a role tag; false only where it surely holds none."""
-    return texts.str.contains(_MAYBE_TAG)
+    from cai.text.roles import MAYBE
+
+    return texts.str.contains(MAYBE.pattern)
 
 
 def _flagged(texts: pl.Series, maybe: pl.Series, flag: Callable[[str], object], name: str) -> pl.Series:
@@ -150,7 +153,7 @@ def _flagged(texts: pl.Series, maybe: pl.Series, flag: Callable[[str], object], 
 
 def _most_often(texts: pl.Series, count: Callable[[str], int]) -> pl.Series:
     """How often the commonest sentence is said outside protected regions; 1 where no part stands three times."""
-    places = repeats(texts, cut=PIECE, times=3, least_chars=1).arg_true()
+    places = repeats(texts, cut=CUTS, times=3, least_chars=1).arg_true()
     counts = [count(text) for text in texts.gather(places)]
     found = pl.DataFrame({"place": places, "n": counts}, schema={"place": pl.UInt32, "n": pl.Int64})
     all_rows = pl.DataFrame({"place": pl.Series(range(texts.len()), dtype=pl.UInt32)})
@@ -177,10 +180,7 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
         found.share(name, int(asked.sum()), asked.len())
     texts = rows.get_column("text_hash").value_counts(sort=True).get_column("count")
     found.share("same_text", int(texts[0]) if n else 0, n)
-    closings = rows.get_column("final_sentence").drop_nulls()
-    counts = closings.value_counts(sort=True).get_column("count")
-    found.share("shared_closing", int(counts[0]) if closings.len() else 0, closings.len())
-    found.share("distinct_closings", counts.len(), closings.len())
+    closing_facts(rows.get_column("final_sentence"), found)
     return found
 
 

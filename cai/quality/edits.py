@@ -21,6 +21,7 @@ PARENTS = (
 )
 WHOLE = True  # a row's edits are applied one after the other, so they must not be cut into slices
 ROW = ("prompt_id", "round")
+MAY_BE_BLANK = ("removed", "inserted")  # nothing but white space may have gone, and nothing came for it
 
 
 class Thresholds(Section):

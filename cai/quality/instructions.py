@@ -24,10 +24,10 @@ from cai.quality.checking.checks import (
     within,
     zero,
 )
-from cai.quality.checking.leaks import evaluation_similarity
+from cai.quality.checking.leaks import LEAST, evaluation_similarity, human_turns
 from cai.quality.checking.texts import blank, hashed, n_chars, near_repeats, normalised
 
-PARENTS = (Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),)
+PARENTS = (Parent(EVALUATION_PROMPTS, ("turns_text",)),)
 
 
 class Thresholds(Section):
@@ -36,13 +36,14 @@ class Thresholds(Section):
     min_train_rows: int = Field(ge=1)
     min_test_rows: int = Field(ge=0)
     max_chars: int = Field(ge=1)
-    evaluation_similarity: float = Field(gt=0.0, le=1.0)
+    evaluation_similarity: float = Field(ge=LEAST, le=1.0)
     max_near_repeat_share: float = Share
     max_same_text_share: float = Share
 
 
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Ids, splits and flags of the instructions."""
+    asked = parents["evaluation_prompts"].get_column("turns_text").explode()
     last = pl.col("turns").list.last().struct.field("text")
     return frame.select(
         "instruction_id",
@@ -52,10 +53,10 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         pl.max_horizontal(n_chars("prompt"), n_chars("response")).alias("n_chars"),
         last.ne_missing(pl.col("prompt")).alias("not_last_turn"),
         (pl.col("prompt").str.strip_chars() == pl.col("response").str.strip_chars()).fill_null(False).alias("echo"),
-        normalised(pl.col("prompt")).hash().alias("prompt_hash"),
+        normalised(frame.get_column("prompt")).hash().alias("prompt_hash"),
         hashed("response").alias("text_hash"),
         near_repeats(frame.get_column("response")).alias("near_repeat"),
-        evaluation_similarity(frame.get_column("prompt"), parents["evaluation_prompts"].get_column("first_turn")),
+        evaluation_similarity(frame.height, human_turns(frame), asked),
     )
 
 
@@ -89,7 +90,7 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         below(
             "evaluation_similarity",
             thresholds.evaluation_similarity,
-            "no prompt is an evaluation prompt or nearly one (share of word 3-grams in common)",
+            "no human turn is a turn of an evaluation prompt, or holds one or nearly one (share of its word 3-grams)",
         ),
         share_at_most("same_text", thresholds.max_same_text_share, "no single response is given again and again"),
         share_at_most(

@@ -10,7 +10,7 @@ from pydantic import Field
 from cai.artifacts.evaluation import EVALUATION_PROMPTS
 from cai.artifacts.prompts import PROMPTS as TABLE
 from cai.artifacts.prompts import SPLITS
-from cai.dialogue import from_structs, prompt_id
+from cai.dialogue import Turn, prompt_id
 from cai.params import Section, Share
 from cai.quality.checking.accounting import ids, unsorted
 from cai.quality.checking.bounds import Facts
@@ -26,10 +26,10 @@ from cai.quality.checking.checks import (
     within,
     zero,
 )
-from cai.quality.checking.leaks import evaluation_similarity
+from cai.quality.checking.leaks import LEAST, evaluation_similarity, human_turns
 from cai.quality.checking.texts import blank, n_chars
 
-PARENTS = (Parent(EVALUATION_PROMPTS, ("prompt_id", pl.col("turns_text").list.first().alias("first_turn"))),)
+PARENTS = (Parent(EVALUATION_PROMPTS, ("turns_text",)),)
 
 
 class Thresholds(Section):
@@ -38,7 +38,7 @@ class Thresholds(Section):
     min_rows: int = Field(ge=1)
     min_rows_per_split: int = Field(ge=0)
     max_chars: int = Field(ge=1)
-    evaluation_similarity: float = Field(gt=0.0, le=1.0)
+    evaluation_similarity: float = Field(ge=LEAST, le=1.0)
     max_cluster_share: float = Share
     max_role_tag_share: float = Share
     max_one_word_share: float = Share
@@ -46,7 +46,8 @@ class Thresholds(Section):
 
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Ids, splits, clusters and flags of the prompts."""
-    asked = parents["evaluation_prompts"].get_column("first_turn")
+    said = human_turns(frame)
+    openings = said.unique(subset="row", keep="first", maintain_order=True).select("row", pl.col("words").hash())
     last = pl.col("turns").list.last()
     return frame.select(
         "prompt_id",
@@ -76,24 +77,37 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         pl.col("prompt").str.contains(r"\n\n(?:Human|Assistant):").fill_null(False).alias("role_tag"),
         (~pl.col("prompt").str.strip_chars().str.contains(r"\s")).fill_null(False).alias("one_word"),
         _misnamed(frame).alias("misnamed"),
-        evaluation_similarity(frame.get_column("prompt"), asked),
+        evaluation_similarity(frame.height, said, parents["evaluation_prompts"].get_column("turns_text").explode()),
+        frame.select("prompt_id")
+        .with_row_index("row")
+        .join(openings, on="row", how="left", maintain_order="left")
+        .get_column("words")
+        .alias("opening"),
     )
 
 
 def _misnamed(frame: pl.DataFrame) -> pl.Series:
-    names = [
-        prompt_id(from_structs(turns)) != name if turns else True
-        for name, turns in zip(frame["prompt_id"].to_list(), frame["turns"].to_list(), strict=True)
-    ]
-    return pl.Series(names, dtype=pl.Boolean)
+    flat = frame.select(pl.col("turns").explode(empty_as_null=False)).unnest("turns")
+    turns = list(map(Turn, flat.get_column("role").to_list(), flat.get_column("text").to_list()))
+    ends = frame.get_column("turns").list.len().fill_null(0).cum_sum().to_list()
+    names, start = [], 0
+    for end in ends:
+        whole = end > start and all(turn.role is not None and turn.text is not None for turn in turns[start:end])
+        names.append(prompt_id(turns[start:end]) if whole else None)
+        start = end
+    right = pl.Series(names, dtype=pl.String)
+    return frame.get_column("prompt_id").ne_missing(right) | right.is_null()
 
 
 def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
-    """Sizes of splits, clusters in two of them, prompts near an evaluation prompt."""
+    """Sizes of splits, clusters and openings in two of them."""
     found = Facts()
     unsorted(found, rows, TABLE.key)
     straying = rows.filter(pl.col("split").n_unique().over("cluster_id") > 1)
     found.count("n_in_straying_clusters", ids(straying))
+    # Asked of the texts themselves, not of the clusters: an opening in two splits is a clustering that failed.
+    opened = rows.filter(pl.col("opening").is_not_null() & (pl.col("split").n_unique().over("opening") > 1))
+    found.count("n_openings_in_two_splits", ids(opened))
     sizes = rows.group_by("split").len()
     counts = dict(zip(sizes["split"].to_list(), sizes["len"].to_list(), strict=True))
     for split in SPLITS:
@@ -120,9 +134,10 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
         below(
             "evaluation_similarity",
             thresholds.evaluation_similarity,
-            "no prompt is an evaluation prompt or nearly one (share of word 3-grams in common)",
+            "no human turn is a turn of an evaluation prompt, or holds one or nearly one (share of its word 3-grams)",
         ),
         zero("n_in_straying_clusters", "no cluster stands in two splits"),
+        zero("n_openings_in_two_splits", "no first human turn opens prompts of two splits"),
         *(
             fact_within(f"n_{split}", thresholds.min_rows_per_split, None, f"split {split} has rows")
             for split in SPLITS

@@ -54,7 +54,13 @@ def slim(summary: Mapping[str, Any], parents: Mapping[str, pl.DataFrame]) -> pl.
 def facts(summary: Mapping[str, Any], parents: Mapping[str, pl.DataFrame]) -> Facts:
     """The summary's numbers; missing ones are null and fail what needs them, save those of an absent evaluation."""
     flat, found = _flat(summary), Facts()
-    for name in ("n_steps", "n_trained_parameters", "labels_with_stop_share", "mean_completion_tokens"):
+    for name in (
+        "n_steps",
+        "n_trained_parameters",
+        "labels_with_stop_share",
+        "n_uncut_without_stop",
+        "mean_completion_tokens",
+    ):
         found[name] = _number(flat.get(name))
     given = {name: _number(flat[name]) for name in LOSSES if flat.get(name) is not None}
     steps = [float("nan") if value is None else value for value in parents["curve"].get_column("loss")]
@@ -93,7 +99,10 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
             "labels_with_stop_share",
             thresholds.min_labels_with_stop_share,
             1,
-            "the labels of the rows end with the end-of-turn token, so that the model learns to stop",
+            "enough of the rows' labels end with the end-of-turn token, so that the model learns to stop",
+        ),
+        zero(
+            "n_uncut_without_stop", "only what was cut at the token budget is trained on without its end-of-turn token"
         ),
         zero("n_losses_absent", "the first and the last loss are known"),
         zero("n_losses_not_finite", "every loss of every step is finite"),

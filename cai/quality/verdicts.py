@@ -91,7 +91,7 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
     found, n = Facts(), rows.height
     unsorted(found, rows, TABLE.key)
     missing(found, "n_samples_without_verdict", parents["samples"], rows, TABLE.key)
-    found["n_judges"] = rows.get_column("judge_hash").n_unique()
+    found["n_judges"] = rows.filter(~pl.col("no_judge")).get_column("judge_hash").n_unique()
     for name in ("error", "unparsed", "refused"):
         found.share(name, int(rows[name].sum()), n)
     # A pair that failed says nothing about the judge's certainty.

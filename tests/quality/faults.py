@@ -126,6 +126,20 @@ def _first_turn(made: Tables, **values: str) -> None:
     made["prompts"] = pl.DataFrame(rows, schema=made["prompts"].schema, orient="row").sort("prompt_id")
 
 
+def _opened_twice(made: Tables) -> None:
+    """Two transcripts of different splits whose first human turns differ in case and signs alone."""
+    rows = made["prompts"].to_dicts()
+    one = next(row for row in rows if row["split"] == "sft_train")
+    other = next(row for row in rows if row["split"] == "heldout" and row["n_turns"] == 1)
+    dialogue = (
+        Turn("user", one["turns"][0]["text"].upper() + "!!"),
+        Turn("assistant", "Well."),
+        Turn("user", "And then?"),
+    )
+    other.update(turns=structs(dialogue), n_turns=3, prompt="And then?", prompt_id=prompt_id(dialogue))
+    made["prompts"] = pl.DataFrame(rows, schema=made["prompts"].schema, orient="row").sort("prompt_id")
+
+
 def _swapped(name: str, a: str, b: str) -> Fault:
     """Two columns with each other's content."""
 
@@ -175,31 +189,69 @@ def _generated(name: str, text: str) -> list[Case]:
     return [
         (name, "no reason", edit(name, 0, **{text: None, "completion_tokens": None}, **uncounted), {"unexplained"}),
         (name, "an error beside a text", edit(name, 0, error="server gone"), {"unexplained"}),
-        (name, "blank reason", edit(name, 0, **{**_failed(text), "error": " "}, **uncounted), {"empty_reason"}),
+        (
+            name,
+            "blank reason",
+            both(
+                edit(name, 0, **{**_failed(text), "error": " "}, **uncounted),
+                edit(name, 1, **_failed(text), **uncounted),
+            ),
+            {"empty_reason"},
+        ),
         (name, "text of no tokens", edit(name, 0, completion_tokens=0, **empty), {"strange_tokens"}),
         (name, "endless text", edit(name, 0, **{text: " ".join(f"word{n}" for n in range(400))}), {"n_chars"}),
         (name, "two models", edit(name, 0, model="m2"), {"n_models"}),
         (name, "empty column", every(name, **_failed(text), **uncounted), {"failed_share"}),
-        (name, "blank column", every(name, **{text: "  "}), {"blank_share"}),
+        (name, "blank column", every(name, **{text: "  "}), {"blank_share", "n_empty"}),
+        (name, "every other text blank", edit(name, _half, **{text: "  "}), {"blank_share"}),
         (name, "all cut", every(name, finish_reason="length"), {"truncated_share"}),
-        (name, "one text for all", every(name, **{text: "I am sorry, I will not."}), {"same_text_share"}),
     ]
 
 
 def _flawed(name: str, text: str) -> list[Case]:
     def loops(row: dict[str, Any]) -> str:
-        return f"{row[text]} Alas number one. {_tag(row)} Alas number one. {_tag(row)} and so it is. Alas number one."
+        return f"Alas number one. {_tag(row)} Alas number one. {_tag(row)} and so it is. Alas number one. {row[text]}"
 
     def near(row: dict[str, Any]) -> str:
-        return f"{row[text]} {NEAR}"
+        return f"{NEAR} {row[text]}"
 
     return [
+        (
+            name,
+            "one text for all",
+            every(name, **{text: "I am sorry, I will not."}),
+            {"same_text_share", "shared_closing_share", "distinct_closings_share"},
+        ),
+        (
+            name,
+            "one closing for half",
+            edit(
+                name,
+                lambda row: int(row["prompt_id"][-1], 16) < 8,
+                **{text: lambda row: f"{row[text]} Stay safe out there."},
+            ),
+            {"shared_closing_share"},
+        ),
+        (
+            name,
+            "few closings",
+            every(
+                name, **{text: lambda row: f"{row[text]} Bye, number {'abcdef'[int(row['prompt_id'][-2:], 16) % 6]}."}
+            ),
+            {"distinct_closings_share"},
+        ),
+        (
+            name,
+            "one text for many",
+            edit(name, lambda row: int(row["prompt_id"][-1], 16) < 9, **{text: "?! ?! ?! ?!"}),
+            {"same_text_share"},
+        ),
         (name, "sentence loops", every(name, **{text: loops}), {"repeated_share"}),
         (name, "near repeats", every(name, **{text: near}), {"near_repeat_share"}),
         (
             name,
             "meta talk",
-            every(name, **{text: lambda row: f"{row[text]} The assistant's response was fine."}),
+            every(name, **{text: lambda row: f"The assistant's response was fine. {row[text]}"}),
             {"meta_talk_share"},
         ),
     ]
@@ -239,6 +291,10 @@ PROMPT_CASES: list[Case] = [
     ("prompts", "a turn without words", _silent, {"broken_turn"}),
     ("prompts", "a role nobody has", _robot, {"broken_turn"}),
     ("prompts", "an evaluation prompt", said(0, lambda row: "compose for an evaluation APPLE attic desert 0!"), {"evaluation_similarity"}),
+    ("prompts", "an evaluation prompt's second turn", said(0, "Now shorten it apple attic desert 0"), {"evaluation_similarity"}),
+    ("prompts", "an evaluation prompt inside a longer message", said(0, lambda row: f"Hello there, one more thing: compose for an evaluation apple attic desert 0, and {row['prompt']}"), {"evaluation_similarity"}),
+    ("prompts", "an evaluation prompt as the first of three turns", lambda made: _first_turn(made, text="Compose for an evaluation apple attic desert 0"), {"evaluation_similarity"}),
+    ("prompts", "an opening in two splits", _opened_twice, {"n_openings_in_two_splits"}),
     ("prompts", "a cluster in two splits", every("prompts", cluster_id=lambda row: "c" if row["cluster_id"] in ("c015", "c016") else row["cluster_id"]), {"n_in_straying_clusters"}),
     *(
         ("prompts", f"no {split}", every("prompts", split=lambda row, gone=split, into=other: {gone: into}.get(row["split"], row["split"])), {f"n_{split}"})
@@ -263,6 +319,7 @@ INSTRUCTION_CASES: list[Case] = [
     ("instructions", "an echo", edit("instructions", 0, response=lambda row: row["prompt"]), {"echo"}),
     ("instructions", "a prompt in two splits", edit("instructions", 1, prompt="Describe one apple attic desert 0", turns=structs((Turn("user", "Describe one apple attic desert 0"),))), {"n_same_prompt"}),
     ("instructions", "an evaluation prompt", edit("instructions", 0, prompt="Compose for an evaluation apple attic desert 0", turns=structs((Turn("user", "Compose for an evaluation apple attic desert 0"),))), {"evaluation_similarity"}),
+    ("instructions", "an evaluation prompt's second turn", edit("instructions", 0, prompt="Now shorten it apple attic desert 0", turns=structs((Turn("user", "Now shorten it apple attic desert 0"),))), {"evaluation_similarity"}),
     ("instructions", "one response for all", every("instructions", response="It depends."), {"same_text_share"}),
     ("instructions", "near repeats", every("instructions", response=lambda row: f"{row['response']} {LOOP * 4}"), {"near_repeat_share"}),
 ]  # fmt: skip
@@ -283,7 +340,7 @@ EVALUATION_CASES: list[Case] = [
     ("evaluation_prompts", "one turn of MT-Bench", edit("evaluation_prompts", 0, turns_text=["Compose something"]), {"mtbench_turns"}),
     ("evaluation_prompts", "a stray reference", edit("evaluation_prompts", 20, reference=["one", "two"]), {"stray_reference"}),
     ("evaluation_prompts", "a strange temperature", edit("evaluation_prompts", 0, temperature=7.0), {"strange_temperature"}),
-    ("evaluation_prompts", "temperature NaN", edit("evaluation_prompts", 0, temperature=float("nan")), {"strange_temperature"}),
+    ("evaluation_prompts", "temperature NaN", edit("evaluation_prompts", 0, temperature=float("nan")), {"strange_temperature", "n_not_finite"}),
 ]  # fmt: skip
 
 RESPONSE_CASES: list[Case] = [
@@ -439,8 +496,8 @@ DROPPED_CASES: list[Case] = [
     ("dropped", "more than revisions", lambda made: made.update(dropped=pl.concat([made["dropped"]] * 60)), {COUNT, "prompt_id+round", "dropped_share", "one_reason_share"}),
     ("dropped", "an unknown row", both(edit("dropped", 0, round=7), lambda made: without("revisions", lambda row: (row["prompt_id"], row["round"]) not in set(made["cleaned"].select("prompt_id", "round").rows()))(made)), {"unknown"}),
     ("dropped", "another text", edit("dropped", 0, revision="Something else."), {"other_text"}),
-    ("dropped", "no reason", edit("dropped", 0, reason=" "), {"no_reason"}),
-    ("dropped", "no rule", edit("dropped", 0, rule=""), {"no_rule"}),
+    ("dropped", "no reason", both(_drop_many(4, 4), edit("dropped", 0, reason=" ")), {"no_reason"}),
+    ("dropped", "no rule", both(_drop_many(4, 4), edit("dropped", 0, rule="")), {"no_rule"}),
     ("dropped", "also kept", lambda made: made.update(cleaned=pl.concat([made["cleaned"], made["cleaned"].head(1).with_columns(made["dropped"]["prompt_id"], made["dropped"]["round"])])), {"n_also_kept"}),
     ("dropped", "empty frame", _empty("dropped"), {"n_revisions_lost"}),
     ("dropped", "most dropped", _drop_many(40, 6), {"dropped_share"}),
@@ -481,6 +538,29 @@ EDIT_CASES: list[Case] = [
     ("edits", "empty frame", _empty("edits"), {"n_changed_without_edit"}),
 ]  # fmt: skip
 
+
+def _asked_of(status: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda row: row["status"] == status
+
+
+ASKED_CASES: list[Case] = [
+    ("asked", "a row twice", twice("asked"), {"prompt_id+round"}),
+    ("asked", "not sorted", backwards("asked"), {"n_unsorted"}),
+    ("asked", "more than revisions", lambda made: made.update(asked=pl.concat([made["asked"]] * 3).sort("prompt_id", "round")), {COUNT, "prompt_id+round"}),
+    ("asked", "an unknown row", both(twice("asked", round=9, status="nothing_to_delete", reason=None, tries=1), resorted("asked")), {"unknown"}),
+    ("asked", "endless tries", edit("asked", _asked_of("rejected"), tries=99), {"tries"}),
+    ("asked", "tries where nobody asked", edit("asked", _asked_of("not_asked"), tries=2), {"strange_tries"}),
+    ("asked", "rejected without reason", edit("asked", _asked_of("rejected"), reason=" "), {"unexplained"}),
+    ("asked", "a reason to an edit", edit("asked", _asked_of("edited"), reason="over_budget"), {"unexplained"}),
+    ("asked", "a probability of 1.2", edit("asked", 0, answers=1.2), {"strange_probability"}),
+    ("asked", "a probability NaN", edit("asked", 0, answers=float("nan")), {"strange_probability", "n_not_finite"}),
+    ("asked", "empty frame", _empty("asked"), {"n_editor_edits_unasked"}),
+    ("asked", "an edit nobody asked for", without("asked", _asked_of("edited")), {"n_editor_edits_unasked"}),
+    ("asked", "dropped and kept", edit("asked", _asked_of("nothing_to_delete"), status="dropped", reason="near_empty"), {"n_dropped_yet_kept"}),
+    ("asked", "the editor fails", edit("asked", _asked_of("nothing_to_delete"), status="failed", reason="server gone"), {"failed_share"}),
+    ("asked", "all rejected", edit("asked", _asked_of("nothing_to_delete"), status="rejected", reason="unparsed"), {"rejected_share"}),
+]  # fmt: skip
+
 SAMPLE_CASES: list[Case] = [
     ("samples", "few rows", both(without("samples", lambda row: row["prompt_id"] > "2"), without("prompts", lambda row: row["prompt_id"] > "2")), {COUNT}),
     ("samples", "a row twice", twice("samples"), {"prompt_id+draw"}),
@@ -488,13 +568,13 @@ SAMPLE_CASES: list[Case] = [
     ("samples", "an unknown prompt", without("prompts", lambda row: row["split"] == "pref_test"), {"unknown"}),
     ("samples", "another prompt", edit("samples", 0, prompt="Quite another question?"), {"unlike_prompt"}),
     ("samples", "three draws", both(twice("samples", draw=2), resorted("samples")), {"strange_draw"}),
-    ("samples", "one text for every first draw", edit("samples", lambda row: row["draw"] == 0, response="I am sorry, I will not."), {"same_text_share"}),
+    ("samples", "one text for every first draw", edit("samples", lambda row: row["draw"] == 0, response="?! ?! ?! ?!"), {"same_text_share"}),
     ("samples", "a third draw", edit("samples", 1, draw=2), {"strange_draw", "n_without_both_draws"}),
     ("samples", "a prompt lost", without("samples", lambda row: row["split"] == "pref_test"), {"n_prompts_without_row"}),
     ("samples", "a draw lost", without("samples", 0), {"n_without_both_draws"}),
     ("samples", "equal draws", every("samples", response=lambda row: f"A view on {row['prompt']}."), {"identical_pair_share"}),
     *(
-        (name, label, fault, expected | {"identical_pair_share"} if label == "one text for all" else expected)
+        (name, label, fault, expected | {"identical_pair_share"} if label in ("one text for all", "one text for many") else expected)
         for name, label, fault, expected in [*_generated("samples", "response"), *_flawed("samples", "response")]
     ),
 ]  # fmt: skip
@@ -516,10 +596,10 @@ VERDICT_CASES: list[Case] = [
     ("verdicts", "a pair lost", without("verdicts", 0), {"n_samples_without_verdict"}),
     ("verdicts", "swapped columns", _swapped("verdicts", "response_a", "response_b"), {"other_texts"}),
     ("verdicts", "no principle", edit("verdicts", 0, principle_id=""), {"no_principle"}),
-    ("verdicts", "no judge", every("verdicts", judge=" "), {"no_judge"}),
+    ("verdicts", "no judge", edit("verdicts", 0, judge=" "), {"no_judge"}),
     ("verdicts", "two judges", edit("verdicts", 0, judge="j2"), {"n_judges"}),
     ("verdicts", "a probability of 1.2", edit("verdicts", 0, label_mass_first=1.2), {"strange_probability"}),
-    ("verdicts", "a probability NaN", edit("verdicts", 0, label_mass_second=float("nan")), {"strange_probability"}),
+    ("verdicts", "a probability NaN", edit("verdicts", 0, label_mass_second=float("nan")), {"strange_probability", "n_not_finite"}),
     ("verdicts", "ok without p", edit("verdicts", 0, p=None), {"ok_without_p"}),
     ("verdicts", "p is no mean", edit("verdicts", 0, p=0.99), {"p_is_no_mean"}),
     ("verdicts", "a wrong flip", edit("verdicts", 0, flip=True), {"wrong_flip"}),
@@ -623,7 +703,7 @@ PREFERENCE_CASES: list[Case] = [
     ("preferences", "an endless chosen", _texts("chosen", " ".join(f"word{n}" for n in range(400)), 0), {"n_chars"}),
     ("preferences", "chosen equals rejected", _texts("chosen", lambda row: row["rejected"] + " ", 0), {"same_text"}),
     ("preferences", "p of one half", both(edit("preferences", 0, p_chosen=0.5), lambda made: edit("verdicts", lambda row: row["prompt_id"] == _prompt_of(made, 0), p=0.5)(made)), {"p_out_of_range"}),
-    ("preferences", "p NaN", edit("preferences", 0, p_chosen=float("nan")), {"p_out_of_range"}),
+    ("preferences", "p NaN", edit("preferences", 0, p_chosen=float("nan")), {"p_out_of_range", "n_not_finite"}),
     ("preferences", "a third draw", edit("preferences", lambda row: row["chosen_draw"] == 1, chosen_draw=2), {"strange_draw"}),
     ("preferences", "always the first draw", _first_always, {"first_draw_chosen_share"}),
     ("preferences", "the longer one wins", _longer_wins, {"length_only_share"}),
@@ -652,6 +732,7 @@ ANSWER_CASES: list[Case] = [
     ("answers_base", "another set", edit("answers_base", lambda row: row["prompt_id"] == "e000", set="redteam"), {"other_set"}),
     ("answers_base", "another prompt", edit("answers_base", 0, prompt="Quite another question?"), {"other_prompt"}),
     ("answers_base", "tokens miscounted", edit("answers_base", 0, token_ids=[1]), {"miscounted"}),
+    ("answers_base", "one text for all", every("answers_base", response="I am sorry, I will not."), {"same_text_share"}),
     *_generated("answers_base", "response"),
 ]  # fmt: skip
 
@@ -671,6 +752,7 @@ CASES: list[Case] = [
     *CLEANED_CASES,
     *DROPPED_CASES,
     *EDIT_CASES,
+    *ASKED_CASES,
     *SAMPLE_CASES,
     *VERDICT_CASES,
     *PREFERENCE_CASES,
@@ -696,6 +778,7 @@ TRAINING: dict[str, Any] = {
     "eval_loss_before": 2.6,
     "eval_loss": 2.2,
     "labels_with_stop_share": 1.0,
+    "n_uncut_without_stop": 0,
     "mean_completion_tokens": 40.0,
     "n_trained_parameters": 1000,
 }
@@ -705,6 +788,7 @@ TRAINING_CASES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("no step", {"n_steps": 0}, {"n_steps"}),
     ("nothing trained", {"n_trained_parameters": 0}, {"n_trained_parameters"}),
     ("a row without stop", {"labels_with_stop_share": 0.975}, {"labels_with_stop_share"}),
+    ("a row without stop that was not cut", {"n_uncut_without_stop": 1}, {"n_uncut_without_stop"}),
     ("stop share unknown", {"labels_with_stop_share": None}, {"labels_with_stop_share"}),
     ("a loss absent", {"loss_last": None}, {"n_losses_absent"}),
     ("a loss NaN", {"loss_last": float("nan")}, {"n_losses_not_finite"}),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cai.artifacts.cleaned import CLEANED, DROPPED, EDITS
+from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.evaluation import ANSWERS, EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS
 from cai.artifacts.preference import EXCLUDED, PREFERENCES, SAMPLES, VERDICTS
@@ -28,6 +28,7 @@ TABLES: dict[str, Table] = {
     "cleaned": CLEANED,
     "dropped": DROPPED,
     "edits": EDITS,
+    "asked": ASKED,
     "samples": SAMPLES,
     "verdicts": VERDICTS,
     "preferences": PREFERENCES,
@@ -211,7 +212,7 @@ def tables() -> Tables:
                 "prompt_id": for_edit["prompt_id"],
                 "round": for_edit["round"],
                 "step": step,
-                "rule": "repeated_sentence",
+                "rule": ("repeated_sentence", "editor")[step],
                 "start": len(kept_text),
                 "end": len(kept_text) + 9,
                 "removed": " Bye now.",
@@ -220,6 +221,23 @@ def tables() -> Tables:
             for step in range(2)
         ]
     )
+    named = [(row["prompt_id"], row["round"]) for row in revisions if row is not for_edit and row is not for_drop]
+    settled = [*[("nothing_to_delete", None)] * 30, ("rejected", "over_budget"), ("not_asked", None)]
+    asked = [((for_edit["prompt_id"], for_edit["round"]), ("edited", None)), *zip(named, settled, strict=False)]
+    asked.append(((for_drop["prompt_id"], for_drop["round"]), ("dropped", "near_empty")))
+    made["asked"] = ASKED.frame(
+        [
+            {
+                "prompt_id": name,
+                "round": round_,
+                "status": status,
+                "reason": reason,
+                "tries": 0 if status == "not_asked" else 1,
+                "answers": 0.8,
+            }
+            for (name, round_), (status, reason) in asked
+        ]
+    ).sort(ASKED.key)
     compared = [row for row in prompts if str(row["split"]).startswith("pref_")]
     samples, verdicts, preferences, excluded = [], [], [], []
     for n, row in enumerate(compared):

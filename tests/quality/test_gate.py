@@ -378,8 +378,8 @@ def test_the_cheap_import_finds_what_the_plain_one_finds() -> None:
 def test_exactly_the_expectations_that_suites_use_are_imported() -> None:
     used = {check.expectation for check in shape(healthy.TABLES["prompts"])}
     for suite in gate.SUITES:
-        block = "training_sft" if suite == "training" else suite
-        used |= {check.expectation for check in gate.suite_of(suite).expectations(thresholds(block), {})}
+        artifact = {"training": "training_sft", "answers": "answers_base"}.get(suite, suite)
+        used |= {check.expectation for check in gate.suite_of(artifact).expectations(thresholds(artifact), {})}
     assert used == set(expectations.ASKED)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cai.quality import cleaned
 from cai.quality.checking import texts as quality_texts
-from cai.quality.checking.texts import PIECE, near_repeated, near_repeats, repeats
+from cai.quality.checking.texts import CUTS, near_repeated, near_repeats, repeats
 from cai.text import flags
 
 REAL = Path(__file__).parents[2].parent / "shared/data/revisions/smollm2-raw.jsonl.gz"
@@ -33,6 +33,10 @@ TEXTS = [
     "助手：好的。",
     "No, thank you. No, thank you. No, thank you.",
     "Have a great day 😊 Have a great day 😊 Have a great day 😊",
+    "Have a **great** day. Have a great day. So it is. Have a great day.",
+    "A well-known place. Yes. A well known place. No. A Well-Known place.",
+    "Gladly. (´･ω･`) (´･ω･`) (´･ω･`) (´･ω･`)",
+    "Gladly. ¯\\_(ツ)_/¯ ¯\\_(ツ)_/¯ ¯\\_(ツ)_/¯ ¯\\_(ツ)_/¯",
     "Please stop it! Really. Please, STOP it. Please stop it…",
     "Yes. Yes. Yes.",
     "1. Wash it.\n2. Dry it.\n3. Fold it.",
@@ -44,7 +48,7 @@ SCREENS: list[tuple[Callable[[str], object], Callable[[pl.Series], pl.Series]]] 
     (flags.emoji_run, cleaned.maybe_emoji),
     (
         lambda text: flags.max_sentence_count_outside_protected(text) >= 3,
-        lambda texts: repeats(texts, cut=PIECE, times=3, least_chars=1),
+        lambda texts: repeats(texts, cut=CUTS, times=3, least_chars=1),
     ),
 ]
 

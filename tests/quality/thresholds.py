@@ -12,7 +12,13 @@ GENERATED: dict[str, Any] = {
     "max_truncated_share": 0.5,
     "max_same_text_share": 0.3,
 }
-FLAWED: dict[str, Any] = {"max_repeated_share": 0.5, "max_near_repeat_share": 0.5, "max_meta_talk_share": 0.5}
+FLAWED: dict[str, Any] = {
+    "max_repeated_share": 0.5,
+    "max_near_repeat_share": 0.5,
+    "max_meta_talk_share": 0.5,
+    "max_shared_closing_share": 0.25,
+    "min_distinct_closings_share": 0.5,
+}
 PRINCIPLES: dict[str, Any] = {"min_principles": 2, "max_principle_ratio": 2.0}
 TRAINING: dict[str, Any] = {
     "min_rows": 8,
@@ -66,6 +72,7 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
     },
     "dropped": {"min_rows": 0, "max_dropped_share": 0.6, "max_one_reason_share": 0.3},
     "edits": {"min_rows": 0, "max_steps": 50},
+    "asked": {"min_rows": 0, "max_tries": 5, "max_failed_share": 0.1, "max_rejected_share": 0.5},
     "samples": {**GENERATED, **FLAWED, "max_identical_pair_share": 0.3},
     "verdicts": {
         "min_rows": 8,

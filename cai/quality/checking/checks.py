@@ -192,7 +192,7 @@ def share_at_least(
 
 
 def shape(table: Table) -> list[Check]:
-    """The checks that every table has: columns, dtypes, nulls, values, order."""
+    """The checks that every table has: columns, dtypes, nulls, values, numbers, texts."""
     columns = list(table.schema)
 
     def _all(column: str, words: str) -> Check:
@@ -211,4 +211,6 @@ def shape(table: Table) -> list[Check]:
         _all("n_wrong_dtype", "every column is there with its declared dtype"),
         _all("n_undeclared_null", "nulls stand only where the declaration allows them"),
         _all("n_undeclared_value", "columns with a declared set of values hold nothing else"),
+        _all("n_not_finite", "no number is NaN or infinite"),
+        _all("n_empty", "no column of texts is blank from its first row to its last"),
     ]

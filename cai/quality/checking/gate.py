@@ -6,6 +6,7 @@ A suite is a module of this package, found by the artifact's name, so that a gat
     TABLE          the artifact's declaration; a suite of a JSON summary has PATH instead
     PARENTS        tables it refers to
     CURVE          the curve of the training loss, beside a JSON summary
+    MAY_BE_BLANK   columns of texts that may be blank in every row
     CARD           the judge's card, where how much a missed threshold weighs depends on it
     slim           (frame, parents) → flags and lengths, key columns, no text; row by row, as it is called on slices
     facts          (slim rows of the whole table, parents) → Facts
@@ -26,6 +27,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from cai.artifacts.gated import BY_NAME, GATED
 from cai.artifacts.table import ROW_GROUP, Table, file_sha256, write_text
 from cai.errors import ArtifactError, GateFailed, ParamsError
 from cai.params import Section
@@ -35,23 +37,7 @@ from cai.quality.checking.judged import settled
 from cai.quality.checking.page import page, shown, word
 from cai.quality.checking.validation import Outcome, number, validate
 
-SUITES = (
-    "prompts",
-    "instructions",
-    "evaluation_prompts",
-    "responses",
-    "critiques",
-    "revisions",
-    "cleaned",
-    "dropped",
-    "edits",
-    "samples",
-    "verdicts",
-    "preferences",
-    "excluded",
-    "answers",
-    "training",
-)
+SUITES = tuple(dict.fromkeys(one.suite for one in GATED))
 """Suites by name; ``answers_<model>`` and ``training_<model>`` share one."""
 Mode = Literal["enforce", "report"]
 _NAMES_COLUMNS = (
@@ -84,12 +70,9 @@ def suite_name(artifact: str) -> str:
     >>> suite_name("cleaned"), suite_name("answers_base"), suite_name("training_dpo")
     ('cleaned', 'answers', 'training')
     """
-    if artifact in SUITES:
-        return artifact
-    for name in ("answers", "training"):
-        if re.fullmatch(rf"{name}_[a-z0-9_]+", artifact):
-            return name
-    raise ParamsError("gate", "no suite for this artifact", got=artifact, expected=", ".join(SUITES))
+    if artifact not in BY_NAME:
+        raise ParamsError("gate", "no suite for this artifact", got=artifact, expected=", ".join(BY_NAME))
+    return BY_NAME[artifact].suite
 
 
 def block_name(artifact: str) -> str:
@@ -98,7 +81,8 @@ def block_name(artifact: str) -> str:
     >>> block_name("answers_base"), block_name("training_dpo"), block_name("cleaned")
     ('answers', 'training_dpo', 'cleaned')
     """
-    return "answers" if suite_name(artifact) == "answers" else artifact
+    suite_name(artifact)
+    return BY_NAME[artifact].block
 
 
 def suite_of(artifact: str) -> ModuleType:
@@ -187,7 +171,10 @@ def _checked(artifact: str, root: Path, thresholds: Section) -> tuple[int, list[
     if hasattr(suite, "CARD"):
         own_checks = settled(own_checks, _summary(root / suite.CARD, suite.CARD))
     lazy, n_rows = _open(table, root)
-    frames = {"header": lazy.head(0).collect(), "shape": _columns(table, lazy, n_rows)}
+    frames = {
+        "header": lazy.head(0).collect(),
+        "shape": _columns(table, lazy, n_rows, getattr(suite, "MAY_BE_BLANK", ())),
+    }
     facts = Facts()
     if (frames["shape"]["n_wrong_dtype"] > 0).any():
         outcomes = validate(frames, shape_checks)
@@ -255,10 +242,12 @@ def _curve(root: Path, name: str) -> pl.DataFrame:
     return read.select(pl.col("step"), pl.col("loss").str.to_lowercase().cast(pl.Float64, strict=False))
 
 
-def _columns(table: Table, lazy: pl.LazyFrame, n_rows: int) -> pl.DataFrame:
-    """One row a declared column: whether its dtype is right, how many nulls and values are not declared."""
+def _columns(table: Table, lazy: pl.LazyFrame, n_rows: int, blank: Sequence[str] = ()) -> pl.DataFrame:
+    """One row a declared column: whether its dtype is right, how many nulls, values and numbers are none, and whether
+    all its texts are blank."""
     found = lazy.collect_schema()
     right = [column for column in table.columns if found.get(column.name) == column.dtype]
+    texts = [column.name for column in right if column.dtype == pl.String and column.name not in blank]
     counted = [
         pl.col(column.name).null_count().cast(pl.Int64).alias(f"null {column.name}")
         for column in right
@@ -268,6 +257,14 @@ def _columns(table: Table, lazy: pl.LazyFrame, n_rows: int) -> pl.DataFrame:
         for column in right
         if column.values is not None
     ]
+    counted += [
+        (~pl.col(column.name).is_finite()).sum().cast(pl.Int64).alias(f"finite {column.name}")
+        for column in right
+        if column.dtype.is_float()
+    ]
+    for name in texts:
+        counted.append(pl.col(name).is_not_null().sum().cast(pl.Int64).alias(f"text {name}"))
+        counted.append(pl.col(name).str.contains(r"\S").sum().cast(pl.Int64).alias(f"words {name}"))
     sums: dict[str, int] = {}
     for start in range(0, n_rows, ROW_GROUP):
         for name, value in _slice(table, lazy.slice(start, ROW_GROUP).select(counted)).to_dicts()[0].items():
@@ -278,6 +275,11 @@ def _columns(table: Table, lazy: pl.LazyFrame, n_rows: int) -> pl.DataFrame:
             "n_wrong_dtype": [int(column not in right) for column in table.columns],
             "n_undeclared_null": [sums.get(f"null {column.name}", 0) for column in table.columns],
             "n_undeclared_value": [sums.get(f"value {column.name}", 0) for column in table.columns],
+            "n_not_finite": [sums.get(f"finite {column.name}", 0) for column in table.columns],
+            "n_empty": [
+                int(sums.get(f"text {column.name}", 0) > 0 and not sums[f"words {column.name}"])
+                for column in table.columns
+            ],
         }
     )
 
