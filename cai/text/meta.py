@@ -50,6 +50,7 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
             rf"|\bi(?:'ve| have|'ll| will|'d| would)?\s+(?:\w+\s+)?(?:rewritten|rewrote|rewrite|revised|rephrased?|reworded|reword|re-?wrote)\b"
             rf"|\b(?:to|and|be|please|let's|let me)\s+(?:rewrit(?:e|ten)|rephrased?|reword(?:ed)?|revised?)\s+(?:as|the|this|that|my|your|it|to|in)\b"
             rf"|\b(?:here|here's|below|following)\s+(?:[\w'-]+\s+){{0,5}}?(?:{_REDONE}|revision|rewrite)\b"
+            rf"|^\W*(?:re-?write|revise|rephrase)\s+(?:the|this|my)\s+(?:\w+\s+)?{_REPLY}\s+to\b"
             r"|\brevision\s*(?:request|:)",
         ),
         (

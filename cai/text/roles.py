@@ -40,7 +40,7 @@ _END = regex.compile(
     regex.I,
 )
 _HEADER = regex.compile(
-    rf"^[ \t]*(?:#{{2,6}}[ \t]*(?:\*\*)?(?:(?P<user>{_USER})|(?P<model>{_MODEL}|system))(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
+    rf"(?:^[ \t]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?:#{{2,6}}[ \t]*(?:\*\*)?(?:(?P<user>{_USER})|(?P<model>{_MODEL}|system))(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
     rf"|#{{3}}[ \t]*(?:(?P<user2>human|user|instruction|input)|(?P<model2>assistant|response|system))[ \t]*$)",
     regex.I | regex.M,
 )
@@ -100,6 +100,8 @@ def _html(text: str, match: regex.Match[str]) -> bool:
     if token[0] != "<" or token[1] in "|｜<" or "_" in token:
         return False
     name = token.strip("</> ").casefold()
+    if name == "s" and text.lstrip().startswith("<s>") and text.rstrip().endswith("</s>") and text.count("s>") == 2:
+        return False  # around the whole text it strikes nothing out: begin and end of a sequence
     if name in ("s", "user", "human", "system", "assistant", "bot", "ai", "turn", "mask", "input"):
         line_start = text.rfind("\n", 0, match.start()) + 1
         line_end = text.find("\n", match.end())

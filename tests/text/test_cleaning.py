@@ -221,10 +221,10 @@ def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, obj
         plan(variant, variants)
 
 
-@pytest.mark.parametrize(("name", "most_changed"), [("hard", 0), ("third", 3)])
+@pytest.mark.parametrize(("name", "most_changed"), [("hard", 0), ("third", 3), ("fourth", 2)])
 def test_hard_texts_that_the_rules_were_not_written_on(name: str, most_changed: int) -> None:
-    """Two sets, written before the rules saw them: recall 0.955 and 0.941, false edits 12 of 180 and 13 of 225 then
-    (EXPERIMENTS.md). What is still changed is doubtful in itself: a chant, a tongue twister without quotes."""
+    """Three sets, written before the rules saw them; recall then 0.955, 0.941, 0.932, false edits 12 of 180, 13 of 225,
+    3 of 59 (EXPERIMENTS.md). What is still changed: a chant, two sentences that play with words, two that say "response"."""
     rows = _labelled(f"{name}_degenerate")
     missed = []
     dropped = 0
@@ -234,7 +234,7 @@ def test_hard_texts_that_the_rules_were_not_written_on(name: str, most_changed: 
         left = kept is not None and kept.count(str(row.get("junk", "\0"))) > int(row.get("most", 0))
         if kept == row["text"] or left or (kept is not None and row["keeps"] not in kept):
             missed.append(row["id"])
-    assert len(rows) > 200 and len(missed) <= 0.02 * len(rows), missed
+    assert len(rows) > 40 and len(missed) <= 0.02 * len(rows), missed
     assert dropped <= 0.4 * len(rows)
     changed = [row["id"] for row in _labelled(f"{name}_legitimate") if _clean(row).text != row["text"]]
     assert len(changed) <= most_changed, changed
@@ -291,7 +291,7 @@ def test_the_screen_lets_none_of_the_raw_revisions_by() -> None:
 
 
 def test_a_column_and_single_texts_are_looked_at_alike() -> None:
-    sets = [f"{name}{kind}" for name in ("", "hard_", "third_") for kind in ("degenerate", "legitimate")]
+    sets = [f"{name}{kind}" for name in ("", "hard_", "third_", "fourth_") for kind in ("degenerate", "legitimate")]
     texts = [str(row["text"]) for name in sets for row in _labelled(name)]
     texts += ["", "\u3000", "x" * 500 + " revised", "Say it :) :) XD", "[INST] a", "H: b\n\nH: c"]
     for column, each in zip(_look_at_column(texts, ["user"]), _look_at_each(texts, ["user"]), strict=True):

@@ -27,6 +27,8 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Assistant: I can't do that.", "I can't do that."),
         ("Use `<|im_end|>` at the end.", "Use `<|im_end|>` at the end."),
         ("She is human: she errs.", "She is human: she errs."),
+        (f"<s>{SAFE}</s>", SAFE),
+        (f"{SAFE} ### Human: And now?", SAFE),
         (f"{SAFE} {SAFE}\n\nQ: And a cat?\nA: The same.", f"{SAFE} {SAFE}"),
         (f"{SAFE} Here are questions of others.\n\nQ: And a cat?\nA: The same.",) * 2,
         ("Customer: a person who buys. User: a person who uses.",) * 2,
@@ -114,6 +116,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Ideas:\n" + "\n".join(f"{n}. Be kind." for n in range(1, 9)), "Ideas:\n1. Be kind."),
         # MT-Bench's reference to question 117 restates its numbered inequalities; the words of both are the same
         ("1) x + 5 < 10\n2) -(x + 5) < 10\n\nSolve each:\n\n1) x + 5 < 10\nx < 5\n\n2) -(x + 5) < 10\nx > -15",) * 2,
+        ("| a | b |\n|---|---|" + "\n| 1 | 1 |" * 5,) * 2,
         ("- Knit 10 rows.\n- Purl one row.\n- Knit 10 rows.\n- Purl one row.",) * 2,
     ],
     "closings": [

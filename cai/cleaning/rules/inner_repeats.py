@@ -173,7 +173,9 @@ def _runs(words: list[str], longest: int) -> list[tuple[int, int, int]]:
         if places is None:
             seen[gram] = [place]
             continue
-        periods.update(place - earlier for earlier in places[-4:] if place - earlier <= longest)
+        for earlier in places[-4:]:
+            if place - earlier <= longest:
+                periods.add(place - earlier)
         places.append(place)
     found = []
     for period in periods:

@@ -14,6 +14,8 @@ REASON = "steps and rows may repeat, but a list that goes round in circles is a 
 
 RUN = 4
 ROUNDS = 3
+TABLE_RUN = 8
+"""Rows of a table may hold the same values."""
 LONG_ITEM = 6
 ADJACENT = 9
 """An item of so many words right after itself is no step to be done twice."""
@@ -24,7 +26,8 @@ _KINDS = frozenset({"list", "table"})
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts of the later rounds where one item stands four times in a row, or long items go round three times."""
     text = view.text
-    lines = [(region.start, region.end) for region in view.regions if region.kind in _KINDS]
+    found_lines = [region for region in view.regions if region.kind in _KINDS]
+    lines = [(region.start, region.end) for region in found_lines]
     if len(lines) < RUN:
         return []
     keys = [_bare(text[start:end]) for start, end in lines]
@@ -39,9 +42,10 @@ def find(view: View, row: Row) -> list[Cut]:
                 length += 1
             sizes = [size(found) for found in keys[start : start + period]]
             long = sum(sizes) / period >= LONG_ITEM
+            run = TABLE_RUN if found_lines[start].kind == "table" else RUN
             rounds = length // period + 1
             if any(sizes) and (
-                (period == 1 and (rounds >= RUN or (long and rounds >= ROUNDS) or sizes[0] >= ADJACENT))
+                (period == 1 and (rounds >= run or (long and rounds >= ROUNDS) or sizes[0] >= ADJACENT))
                 or (period > 1 and long and (rounds >= ROUNDS or (rounds >= 2 and length >= 3)))
             ):
                 removed.update(range(start + period, start + period + length))
