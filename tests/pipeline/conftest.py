@@ -34,7 +34,7 @@ class Clone:
     def run(self, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
         """The finished command; where ``check``, a failure shows what it printed."""
         done = subprocess.run(
-            command, cwd=self.root, env=environment(**more), capture_output=True, text=True, timeout=600
+            command, cwd=self.root, env=environment(**more), capture_output=True, text=True, timeout=1800
         )
         assert not check or done.returncode == 0, (
             f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"

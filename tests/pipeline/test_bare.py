@@ -28,6 +28,20 @@ sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.m
 """
 
 
+# One process for all of them: each would import torch again.
+RUN = """
+import runpy, sys
+for stage in sys.argv[1:]:
+    sys.argv = stage.split()
+    runpy.run_module(f"stages.{sys.argv[0]}", run_name="__main__")
+"""
+
+
+def alone(clone: Clone, bare: dict[str, str], *stages: str) -> None:
+    """Run stages one after the other, as `python -m stages.NAME` would, without DVC."""
+    clone.run(sys.executable, "-W", "ignore::RuntimeWarning", "-c", RUN, *stages, **bare)
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> dict[str, str]:
     """An environment in which these packages cannot be imported."""
@@ -45,13 +59,11 @@ def test_the_supervised_stages_run_alone_and_give_the_same_bytes(clone: Clone, b
     before = {table.name: table.read_bytes() for table in tables}
     for table in tables:
         table.unlink()
-    for stage in ("fetch", "prompts", "respond", "critique", "revise", "clean"):
-        clone.run(sys.executable, "-m", f"stages.{stage}", **bare)
+    alone(clone, bare, "fetch", "prompts", "respond", "critique", "revise", "clean")
     assert {table.name: table.read_bytes() for table in tables} == before
 
 
 @pytest.mark.slow
 def test_every_other_stage_but_gates_and_report_runs_alone(clone: Clone, bare: dict[str, str]) -> None:
-    for stage in ("instruct", "sft", "sample", "judge", "pair", "dpo", "judge_card", "answer dpo", "score dpo"):
-        clone.run(sys.executable, "-m", *f"stages.{stage}".split(), **bare)
+    alone(clone, bare, "instruct", "sft", "sample", "judge", "pair", "dpo", "judge_card", "answer dpo", "score dpo")
     assert pl.read_csv(clone.root / "metrics/eval/dpo.outcomes.csv").height > 0

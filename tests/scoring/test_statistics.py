@@ -65,11 +65,27 @@ def test_the_sampled_permutation_test_agrees_with_scipy_and_is_never_zero() -> N
     assert s.paired_permutation(differences.tolist(), seed=3) == s.paired_permutation(differences.tolist(), seed=3)
 
 
+def adjusted(p_values: list[float]) -> list[float | None]:
+    return list(s.holm({str(i): p for i, p in enumerate(p_values)}).values())
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 @settings(max_examples=40, deadline=None)
+def test_holm_rejects_exactly_what_stepping_down_rejects(p_values: list[float]) -> None:
+    """By Holm's own procedure: compare the k-th smallest with level / (n - k), and stop at the first that is larger."""
+    for level in (0.01, 0.05, 0.3):
+        rejected: set[int] = set()
+        for k, (p, at) in enumerate(sorted((p, at) for at, p in enumerate(p_values))):
+            if p * (len(p_values) - k) > level:
+                break
+            rejected.add(at)
+        assert {at for at, p in enumerate(adjusted(p_values)) if p is not None and p <= level} == rejected
+
+
+# Few cases: statsmodels takes a tenth of a second for each.
+@pytest.mark.parametrize("p_values", [[0.4], [0.01, 0.04, 0.03, 0.005], [0.02, 0.02, 0.9, 0.0, 0.3], [1.0, 0.6, 0.6]])
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
-    adjusted = s.holm({str(i): p for i, p in enumerate(p_values)})
-    assert list(adjusted.values()) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+    assert adjusted(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
 def test_holm_does_not_count_a_missing_measure() -> None:

@@ -81,7 +81,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(kept)}
 
 
-@pytest.mark.parametrize("kind", ["sft", "dpo"])
+@pytest.mark.parametrize("kind", ["sft", pytest.param("dpo", marks=pytest.mark.slow)])
 def test_a_killed_run_continues_and_ends_with_the_bytes_of_one_left_alone(
     kind: str, tiny: Path, tmp_path: Path
 ) -> None:
