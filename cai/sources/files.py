@@ -149,7 +149,7 @@ def _json_rows(content: bytes, path: Path) -> list[Row]:
             raise ArtifactError(
                 f"{path}: line {number}",
                 "not valid JSON",
-                got=f"{error.msg} at column {error.colno}",
+                got=f"{error.msg.removesuffix(' at')} at column {error.colno}",
                 expected="one object a line, or one array",
                 next_step=_FETCH_AGAIN,
             ) from None

@@ -37,6 +37,7 @@ REASONS: Final[Mapping[str, str]] = {
 
 _TAG = regex.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 _TAG_IN_BODY = regex.compile(r"\b(?:Human|Assistant):")
+_SEEN = regex.compile(r"[\p{L}\p{N}\p{P}\p{S}]")  # a body of zero-width characters and controls is not a question
 _ROLES: Final[Mapping[str, Role]] = {"Human": "user", "Assistant": "assistant"}
 
 
@@ -84,7 +85,7 @@ def parse(transcript: str) -> Transcript:
             flaws.append((index, "consecutive_human_turns" if role == "user" else "consecutive_assistant_turns"))
         if _TAG_IN_BODY.search(body):
             flaws.append((index, "role_tag_in_body"))
-        if not body:
+        if not _SEEN.search(body):
             if role == "user":
                 flaws.append((index, "empty_human_turn"))
             else:

@@ -40,6 +40,7 @@ def test_the_first_tag_may_stand_at_the_start_and_lines_may_end_in_crlf():
         (said("A: hello", "H: hi", "A: x"), "starts_with_assistant"),
         ("preface" + said("H: hi", "A: x"), "text_before_first_tag"),
         (said("H: ", "A: x"), "empty_human_turn"),
+        (said("H: \u200b\u2060", "A: x"), "empty_human_turn"),
         (said("H: a", "A: ", "H: b", "A: x"), "empty_assistant_turn"),
         (said("H: a", "A: "), "empty_final_answer"),
         (said("H: a", "A: b", "H: c"), "no_final_answer"),
