@@ -127,6 +127,7 @@ def test_a_broken_part_is_computed_again(root: Path, tmp_path: Path) -> None:
     assert part.read_bytes() == whole
 
 
+@pytest.mark.slow  # tests/pipeline/test_kill.py proves the same through dvc, with a small model
 def test_a_killed_run_goes_on_and_ends_with_the_same_parts(root: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.llm import test_hf as t; "
