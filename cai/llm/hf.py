@@ -4,9 +4,12 @@ Plain ``generate`` sorts the whole vocabulary for every row of every step and dr
 row's text depends on its neighbours and a killed run cannot go on. Here
 
 * the noise of a row is a counter-based stream keyed by (seed, key): the same row gets the same noise in any company;
-* batches are planned before the first token (sorted by token length, then by content; fixed size) and each whole
+* batches are planned before the first token (by token length, then by content; fixed size) and each whole
   batch is one file under ``work/parts``. A run that was killed redoes the unfinished batch in the same composition
   and never re-batches what is left;
+* prompts are read in groups of nearly the same length, each different prompt once and a common beginning once;
+* on a CPU two batches are computed side by side, each by half of the cores: two cores that share every small
+  operation wait for each other, two that work on rows of their own do not;
 * a stage whose parts are all there opens the tokenizer only: no weights, no torch.
 
 With ``precision`` "fp32" a row's text does not depend on its batch (tested; rounding differs below 1e-5, so a tie
@@ -17,13 +20,16 @@ differently for other shapes. Batch size, device and library versions are theref
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -55,7 +61,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Part of every part's name: a change of the loop below must not read what the old loop wrote.
-_LOOP = "1"
+_LOOP = "2"
 
 # A common beginning (a judge's instruction, demonstrations) is computed once per batch when it is at least this long.
 _SHARED_TOKENS = 48
@@ -63,6 +69,11 @@ _SHARED_TOKENS = 48
 _DROP_SHARE = 1 / 8
 # Nuclei wider than this are found by sorting the vocabulary.
 _TOP_TOKENS = 1024
+# Prompts are read about so many tokens at a time: matrices large enough to be fast, groups small enough to need little
+# padding, and on a CPU nearer to its caches.
+_PASS_TOKENS = {"cpu": 1024, "cuda": 32768}
+# Fewer rows than this are one batch: halves of so few would each read all weights for next to nothing.
+_ROWS_FOR_TWO = 8
 
 T = TypeVar("T")
 
@@ -188,7 +199,7 @@ class HFModel:
                 rows.append(_row(prompt, None, ()))
         whole = [row for row in rows if isinstance(row, _Row)]
         logprobs = self._computed(
-            "choose, exact head", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs
+            "choose, exact head", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs, _exact_head
         )
         return [row if isinstance(row, Choice) else _choice(logprobs[row.digest]) for row in rows]
 
@@ -268,19 +279,29 @@ class HFModel:
         extra: Sequence[int],
         compute: Callable[[list[_Row]], list[T]],
         read: Callable[[Any], T],
+        prepared: Callable[[Any], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> dict[str, T]:
         """The result of every row, by its digest; whole batches of an earlier run are read, the rest is computed."""
         unique = sorted({row.digest: row for row in rows}.values(), key=lambda row: (len(row.ids), row.digest))
         found: dict[str, T] = {}
-        for batch in _cut(unique, self._batch_size):
+
+        def take(batch: list[_Row], results: list[T]) -> None:
+            found.update(zip((row.digest for row in batch), results, strict=True))
+            self._show(len(found), len(unique))
+
+        pending: list[tuple[list[_Row], Path]] = []
+        for batch in _plan(unique, self._batch_size, side_by_side=_device_type() == "cpu"):
             part = self._parts / f"{self._part_name(what, batch, extra)}.json"
             results = _read_part(part, len(batch), read)
             if results is None:
-                results = compute(batch)
-                content = [_written(item) for item in results]
-                write_atomically(part, json.dumps(content).encode())
-            found.update(zip((row.digest for row in batch), results, strict=True))
-            self._show(len(found), len(unique))
+                pending.append((batch, part))
+            else:
+                take(batch, results)
+        if pending:
+            with prepared(self._model()):
+                for (batch, part), results in _side_by_side(compute, pending):
+                    write_atomically(part, json.dumps([_written(item) for item in results]).encode())
+                    take(batch, results)
         return found
 
     def _part_name(self, what: str, batch: Sequence[_Row], extra: Sequence[int]) -> str:
@@ -305,43 +326,71 @@ class HFModel:
             self._loaded, self._device = _load(self.weights(), self._precision)
         return self._loaded
 
-    def _prefill(self, rows: Sequence[tuple[int, ...]]) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Cache, attention mask (rows, tokens), last positions (rows, 1) and next-token logits (rows, vocabulary)."""
+    def _prefill(self, rows: Sequence[tuple[int, ...]], *, keep: bool) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """Cache (None unless ``keep``), attention mask (rows, tokens) and next-token logits (rows, vocabulary).
+
+        The cache holds the common beginning, then padding, then the rest of each row. Every different prompt is read
+        once, in groups of nearly the same length.
+        """
         import torch
 
         model = self._model()
-        cache = _growing_cache(model.config)
-        shared = _shared_tokens(rows)
-        n_rows = len(rows)
-        longest = max(len(ids) for ids in rows) - shared
-        ids = torch.full((n_rows, longest), int(self._tokenizer.pad_token_id or 0))
-        mask = torch.zeros((n_rows, shared + longest), dtype=torch.long)
+        unique = sorted(set(rows), key=lambda ids: (len(ids), ids))
+        shared = _shared_tokens(unique)
+        beginning = _growing_cache(model.config) if shared else None
+        if shared:
+            head = torch.tensor([list(unique[0][:shared])], device=self._device)
+            model(input_ids=head, past_key_values=beginning, use_cache=True, logits_to_keep=1)
+        tails = [ids[shared:] for ids in unique]
+        longest = len(tails[-1])
+        cache: Any = None
+        logits: list[torch.Tensor] = []
+        # A cache whose layers are not all of the plain kind cannot be put together from groups.
+        plain = all(type(layer) is _growing_layer() for layer in _growing_cache(model.config).layers)
+        for start, end in _groups([len(ids) for ids in tails], _PASS_TOKENS[_device_type()] if plain else None):
+            part = _growing_cache(model.config) if beginning is None else copy.deepcopy(beginning)
+            if shared:
+                part.batch_repeat_interleave(end - start)
+            width = len(tails[end - 1])
+            ids = torch.full((end - start, width), int(self._tokenizer.pad_token_id or 0))
+            mask = torch.zeros((end - start, shared + width), dtype=torch.long)
+            mask[:, :shared] = 1
+            for place, tail in enumerate(tails[start:end]):
+                ids[place, width - len(tail) :] = torch.tensor(tail)
+                mask[place, shared + width - len(tail) :] = 1
+            out = model(
+                input_ids=ids.to(self._device),
+                attention_mask=mask.to(self._device),
+                position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, shared:].to(self._device),
+                past_key_values=part,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            logits.append(out.logits[:, -1].float())
+            if not keep:
+                continue
+            if (start, end) == (0, len(tails)):
+                cache = part
+            else:
+                cache = _growing_cache(model.config) if cache is None else cache
+                for layer, group in zip(cache.layers, part.layers, strict=True):
+                    layer.take_group(group, start, len(tails), shared, longest)
+        places = {ids: place for place, ids in enumerate(unique)}
+        index = torch.tensor([places[ids] for ids in rows])
+        mask = torch.zeros((len(rows), shared + longest), dtype=torch.long)
         mask[:, :shared] = 1
         for place, row in enumerate(rows):
-            ids[place, longest - len(row) + shared :] = torch.tensor(row[shared:])
-            mask[place, shared + longest - len(row) + shared :] = 1
-        if shared:
-            head = torch.tensor([list(rows[0][:shared])], device=self._device)
-            model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache.batch_repeat_interleave(n_rows)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, shared:].to(self._device)
-        mask = mask.to(self._device)
-        out = model(
-            input_ids=ids.to(self._device),
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return cache, mask, positions[:, -1:], out.logits[:, -1].float()
+            mask[place, shared + longest - (len(row) - shared) :] = 1
+        if cache is not None and index.tolist() != list(range(len(unique))):
+            cache.batch_select_indices(index.to(self._device))
+        whole = torch.cat(logits)
+        return cache, mask.to(self._device), whole[index.to(whole.device)]
 
     def _weigh(self, batch: list[_Row], firsts: Sequence[int]) -> list[list[float]]:
         import torch
 
         with torch.inference_mode():
-            with _exact_head(self._model()):
-                _, _, _, logits = self._prefill([row.ids for row in batch])
+            _, _, logits = self._prefill([row.ids for row in batch], keep=False)
             chosen = torch.log_softmax(logits.double(), -1)[:, list(firsts)]
         return [[float(value) for value in row] for row in chosen.tolist()]
 
@@ -350,7 +399,8 @@ class HFModel:
 
         with torch.inference_mode():
             model = self._model()
-            cache, mask, positions, logits = self._prefill([row.ids for row in batch])
+            cache, mask, logits = self._prefill([row.ids for row in batch], keep=True)
+            positions = mask.sum(-1, keepdim=True) - 1
             budgets = [_sampling(row).max_new_tokens for row in batch]
             sampler = _Sampler([_sampling(row) for row in batch], [row.key for row in batch], logits.device)
             texts: list[list[int]] = [[] for _ in batch]
@@ -423,10 +473,17 @@ class _Sampler:
             rows = [live[i] for i in places]
             at = torch.tensor(places, device=logits.device)
             who = torch.tensor(rows, device=logits.device)
-            scaled = logits[at].double() / self._temperature[who][:, None]
-            limit = torch.tensor([self._top_k[row] or n_tokens for row in rows], device=logits.device)[:, None]
+            limits = [min(self._top_k[row] or n_tokens, n_tokens) for row in rows]
+            likely = logits if len(places) == len(live) else logits[at]
+            tokens: torch.Tensor | None = None
+            if places is narrow:  # the rest of the vocabulary is out of the draw: leave it before anything is computed
+                tokens = likely.topk(max(limits), -1).indices.sort(-1).values
+                likely = likely.gather(-1, tokens)
+            scaled = likely.double() / self._temperature[who][:, None]
+            limit = torch.tensor(limits, device=logits.device)[:, None]
             uniform = self._noise[who, step][:, None]
-            drawn[at] = _nucleus_draw(scaled, limit, self._top_p[who][:, None], uniform)
+            place = _nucleus_draw(scaled, limit, self._top_p[who][:, None], uniform)
+            drawn[at] = place if tokens is None else tokens.gather(-1, place[:, None])[:, 0]
         return drawn
 
 
@@ -510,9 +567,55 @@ def _sampling(row: _Row) -> Sampling:
     return row.sampling
 
 
-def _cut(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
-    for start in range(0, len(rows), size):
-        yield list(rows[start : start + size])
+def _plan(rows: Sequence[_Row], size: int, *, side_by_side: bool) -> Iterator[list[_Row]]:
+    """Batches of at most ``size`` of ``rows``, which come sorted by length.
+
+    Side by side, they come in pairs of the same size and, by turns, of the same lengths, so that neither of two workers
+    waits for the other. The plan is that of two workers on any machine: a run goes on where another has begun.
+    """
+    if not side_by_side or len(rows) < _ROWS_FOR_TWO:
+        for start in range(0, len(rows), size):
+            yield list(rows[start : start + size])
+        return
+    n_pairs = -(-len(rows) // (2 * size))
+    bounds = [len(rows) * pair // n_pairs for pair in range(n_pairs + 1)]
+    for start, end in itertools.pairwise(bounds):
+        yield list(rows[start:end:2])
+        yield list(rows[start + 1 : end : 2])
+
+
+def _groups(lengths: Sequence[int], most: int | None) -> Iterator[tuple[int, int]]:
+    """Cuts of rows of rising ``lengths``: (start, end), at most ``most`` tokens with the padding; None: one group."""
+    end = len(lengths)
+    groups = []
+    while end:
+        start = 0 if most is None else max(0, min(end - 1, end - most // lengths[end - 1]))
+        groups.append((start, end))
+        end = start
+    return reversed(groups)
+
+
+def _side_by_side(
+    compute: Callable[[list[_Row]], list[T]], pending: Sequence[tuple[list[_Row], Path]]
+) -> Iterator[tuple[tuple[list[_Row], Path], list[T]]]:
+    """Each pending batch and its results, in the order in which they are done."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    n_workers = min(2, n_threads, len(pending)) if _device_type() == "cpu" else 1
+    if n_workers < 2:
+        for item in pending:
+            yield item, compute(item[0])
+        return
+    torch.set_num_threads(n_threads // n_workers)  # torch hands a new thread the number that is set when it begins
+    pool = ThreadPoolExecutor(n_workers)
+    try:
+        running = {pool.submit(compute, item[0]): item for item in pending}
+        for done in as_completed(running):
+            yield running[done], done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(n_threads)
 
 
 def _read_part(part: Path, n_rows: int, read: Callable[[Any], T]) -> list[T] | None:
@@ -674,6 +777,26 @@ def _growing_layer() -> Any:
         def batch_repeat_interleave(self, repeats: int) -> None:
             super().batch_repeat_interleave(repeats)
             self._buffers = None
+
+        def take_group(self, group: GrowingLayer, start: int, n_rows: int, shared: int, longest: int) -> None:
+            """Become, from ``start`` on, the rows of ``group``, which were read by themselves: their common beginning
+            to the left of the padding, the rest to its right, ``shared + longest`` tokens in all."""
+            keys, values = group.keys, group.values
+            assert keys is not None and values is not None  # the group has been read
+            if not self.is_initialized:
+                self.lazy_initialization(keys, values)
+            end = shared + longest
+            if self._buffers is None:
+                # Zeros, for what is masked is still multiplied, by nothing: it must be a number.
+                self._buffers = [
+                    old.new_zeros((n_rows, *old.shape[1:-2], end + self.room_tokens, old.shape[-1]))
+                    for old in (keys, values)
+                ]
+            for buffer, old in zip(self._buffers, (keys, values), strict=True):
+                rows = buffer[start : start + old.shape[0]]
+                rows[..., :shared, :] = old[..., :shared, :]
+                rows[..., end - (old.shape[-2] - shared) : end, :] = old[..., shared:, :]
+            self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
 
     _GROWING.append(GrowingLayer)
     return GrowingLayer

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,77 @@ def test_in_fp32_a_row_depends_neither_on_its_batch_nor_on_the_order(
     root: Path, tmp_path: Path, sampled: list[Completion]
 ) -> None:
     assert _open(root, tmp_path, batch_size=3).generate(_requests()[::-1])[::-1] == sampled
+
+
+def test_prompts_read_in_small_groups_once_each_and_by_two_workers_give_the_same_rows(
+    root: Path, tmp_path: Path, sampled: list[Completion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Twice the same prompt under another key, and a beginning that all share: read once, told apart by their noise.
+    again = [Request(request.dialogue, request.sampling, (*request.key[:-1], "1")) for request in _requests()[:2]]
+    beginning = "You answer in one short sentence and in plain words. " * 5
+    alike = [
+        Request((Turn("user", beginning + question),), Sampling(0.0, 1.0, 0, 4, 1), ("respond", str(i), "1", "0"))
+        for i, question in enumerate(QUESTIONS)
+    ]
+    whole = _open(root, tmp_path / "a", batch_size=32)
+    monkeypatch.setattr(hf, "_ROWS_FOR_TWO", 100)
+    monkeypatch.setattr(hf, "_PASS_TOKENS", {"cpu": 10**6})
+    expected = (
+        whole.generate(_requests() + again),
+        whole.generate(alike),
+        whole.choose([r.dialogue for r in alike], "AB"),
+    )
+    assert expected[0][:8] == sampled
+    monkeypatch.setattr(hf, "_ROWS_FOR_TWO", 2)
+    monkeypatch.setattr(hf, "_PASS_TOKENS", {"cpu": 64})
+    small = _open(root, tmp_path / "b", batch_size=5)
+    assert small.generate(_requests() + again) == expected[0]
+    assert small.generate(alike) == expected[1]
+    for one, other in zip(small.choose([r.dialogue for r in alike], "AB"), expected[2], strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_two_batches_are_computed_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=20)  # breaks, and fails the test, where one would wait for the other
+    pending: list[Any] = [([], Path("a")), ([], Path("b"))]
+
+    def compute(batch: list[Any]) -> list[int]:
+        both.wait()
+        return [torch.get_num_threads()]
+
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        done = [(item[1].name, results) for item, results in hf._side_by_side(compute, pending)]
+        assert sorted(done) == [("a", [1]), ("b", [1])], "each with its share of the threads"
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 72, 100, 129, 700])
+def test_the_plan_holds_every_row_once_in_pairs_of_equal_work(n: int) -> None:
+    rows = [hf._row(tuple(range(10 + place)), None, (str(place),)) for place in range(n)]
+    plan = list(hf._plan(rows, 64, side_by_side=True))
+    assert sorted(row.digest for batch in plan for row in batch) == sorted(row.digest for row in rows)
+    assert all(0 < len(batch) <= 64 for batch in plan)
+    assert len(plan) % 2 == 0 or n < 8
+    for left, right in zip(plan[::2], plan[1::2], strict=False):
+        assert 0 <= len(left) - len(right) <= 1
+        assert abs(len(left[0].ids) - len(right[0].ids)) == 1
+    assert [len(batch) for batch in hf._plan(rows, 64, side_by_side=False)] == [
+        min(64, n - start) for start in range(0, n, 64)
+    ]
+
+
+def test_groups_hold_every_row_and_little_padding() -> None:
+    lengths = [3, 3, 4, 20, 21, 90, 200]
+    groups = list(hf._groups(lengths, 100))
+    assert [place for start, end in groups for place in range(start, end)] == list(range(7))
+    assert groups[-2:] == [(5, 6), (6, 7)], "a row longer than the limit is a group of its own"
+    assert all((end - start) * lengths[end - 1] <= 100 for start, end in groups[:-1])
+    assert list(hf._groups(lengths, None)) == [(0, 7)]
 
 
 def test_a_row_alone_gets_the_same_noise(root: Path, tmp_path: Path, sampled: list[Completion]) -> None:
