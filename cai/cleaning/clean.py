@@ -83,7 +83,7 @@ class _Passes:
         self.text = row.text
         self.view = View(row.text)
         self.edits: list[Edit] = []
-        self.lost_to_meta = 0
+        self.lost_to_meta = self.pieces_lost = 0  # in words, and as white space parts them
 
     def once(self, seen: frozenset[str]) -> Cleaned | None:
         """The result after one pass over the rules that what was seen calls for; None where the text changed."""
@@ -113,7 +113,10 @@ class _Passes:
             self.edits.extend(made)
             if step.rule in META:
                 self.lost_to_meta += sum(size(key(edit.removed)) for edit in made)
-                if self.lost_to_meta > META_SHARE * max(size(key(self.row.text)), 1):
+                self.pieces_lost += sum(len(edit.removed.split()) for edit in made)
+                if self.lost_to_meta > META_SHARE * max(size(key(self.row.text)), 1) or (
+                    self.pieces_lost > META_SHARE * max(len(self.row.text.split()), 1)
+                ):
                     return Cleaned(None, tuple(self.edits), "meta_talk", step.rule)
             self.text = changed
             faceless = self.view.faceless and step.rule != "encoding"

@@ -148,11 +148,11 @@ _REFUSES = re.compile(
     r"\b(?:cannot|can't|won't|will not|don't|do not|unable|refuse|decline|not (?:able|capable|comfortable|going|willing|here))\b"
 )
 _MY_EARLIER = re.compile(
-    r"\bmy\s+(?:\w+\s+)?(?:original|previous|prior|preceding|last|latest|initial|earlier|former|first)\s+(?:\w+\s+)?(?:answers?|responses?|repl(?:y|ies))\b"
+    r"\bmy\s+responses\b|\bmy\s+(?:\w+\s+)?(?:original|previous|prior|preceding|last|latest|initial|earlier|former|first)\s+(?:\w+\s+)?(?:answers?|responses?|repl(?:y|ies))\b"
 )
 _READERS = re.compile(r"\W*(?:if|when|whenever|should) your\b")
 _DECLINES = re.compile(
-    r"\bi(?:'m| am) (?:not (?:equipped|able|allowed|permitted)|unable) to\b|\bi (?:can't|cannot|won't|will not) (?:help|assist|provide|give|offer|tell|do|support)\b"
+    r"\bi(?:'m| am) (?:not (?:equipped|able|allowed|permitted) to|unable to|not in the business of)\b|\bi (?:can't|cannot|won't|will not) (?:help|assist|provide|give|offer|tell|do|support)\b"
 )
 """A refusal in the first person speaks to the human, whatever it calls the one who speaks."""
 _ASKS = re.compile(

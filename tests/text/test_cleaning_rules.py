@@ -57,6 +57,10 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("It is bad, so I say no to it, so I say no to it, so I say no to it.", "It is bad, so I say no to it."),
         (f"I said no-no-no-no-no-no-no to that plan. {SAFE}", f"I said no to that plan. {SAFE}"),
         (f"I said no no, no no, no no no to that. {SAFE}", f"I said no to that. {SAFE}"),
+        (  # no stub "I'm." of the next round stays
+            "The bot is made to help with it. I'm made to help with it. I'm made to help with it. I'm made to help with it.",
+            "The bot is made to help with it.",
+        ),
         ("It was very very very cold.", "It was very very very cold."),
         ("over and over and over again", "over and over and over again"),
         ("0 0 0 0 0 0 0", "0 0 0 0 0 0 0"),

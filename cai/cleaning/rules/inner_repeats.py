@@ -141,6 +141,13 @@ def find(view: View, row: Row) -> list[Cut]:
             continue
         if end == tokens[-1][1] and rest and (closing := _CLOSING.match(text, first_end)):
             first_end, end = closing.end(), len(text)  # cut off in the middle of a round: the first one was closed
+        elif (
+            end == tokens[-1][1]
+            and rest
+            and _CLOSING.match(text, end)
+            and _CLOSING.match(text, tokens[start + rest - 1][1])
+        ):
+            first_end = tokens[start + rest - 1][1]  # the last round is the whole one: end where it ends
         cuts.append(Cut(first_end, end))
         covered = last + 1
     return cuts
