@@ -46,7 +46,7 @@ def open_model(
             "backend vllm",
             "the package vllm is not installed",
             expected="the extra `vllm`, on a machine with a GPU",
-            next_step="pip install 'constitutional-ai[vllm]', or use backend hf",
+            next_step="pip install -e '.[vllm]', or use backend hf",
         ) from error
     # Names, merged weights, templates, stop tokens and control-token stripping are the same for both backends.
     plain = open_in_process(
@@ -85,6 +85,9 @@ class VLLMModel:
             outputs = self._started().generate([{"prompt_token_ids": list(ids)} for _, ids in chunk], params)
             for (place, ids), output in zip(chunk, outputs, strict=True):
                 reply = output.outputs[0]
+                if reply.finish_reason not in ("stop", "length"):
+                    found[place] = Completion(None, "error", len(ids), error=f"vllm ended it: {reply.finish_reason}")
+                    continue
                 drawn = tuple(token for token in reply.token_ids if token not in self._plain.stop_ids)
                 finish: FinishReason = "stop" if reply.finish_reason == "stop" else "length"
                 found[place] = self._plain.completion(requests[place].prefix, len(ids), drawn, finish)
@@ -97,7 +100,13 @@ class VLLMModel:
         An option that is not among the 20 likeliest tokens is given the least of their log-probabilities.
         """
         firsts = self._plain.first_tokens(options, prefix)
-        prompts = self._plain.prompts([(dialogue, prefix) for dialogue in dialogues])
+        window = self._plain.window_tokens
+        prompts = [
+            f"{len(prompt)} prompt tokens fill the window of {window}"
+            if not isinstance(prompt, str) and len(prompt) >= window
+            else prompt
+            for prompt in self._plain.prompts([(dialogue, prefix) for dialogue in dialogues])
+        ]
         asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts if not isinstance(prompt, str)]
         params = self._library.SamplingParams(max_tokens=1, temperature=1.0, logprobs=_TOP_LOGPROBS)
         outputs = iter(self._started().generate(asked, params) if asked else ())

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import sys
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cai.dialogue import Turn
+from cai.dialogue import Dialogue, Turn
 from cai.errors import ModelError
-from cai.llm import hf, openai
+from cai.llm import hf, openai, vllm
 from cai.llm.model import Choice, Model, Request, Sampling
 from cai.llm.scripted import ScriptedModel
+from cai.llm.weights import tokenizer
 from tests.llm.conftest import Server, likelihoods, reply, silent
 
 Open = Callable[[], Model]
@@ -26,34 +31,80 @@ def _request(text: str, draw: int = 0, sampling: Sampling = GREEDY, prefix: str 
 
 
 def _answer(body: dict[str, object], n: int) -> dict[str, object]:
-    if body.get("logprobs"):
-        return likelihoods({"A": -0.5, "B": -1.5, " A": -4.0})
     messages = body["messages"]
     assert isinstance(messages, list)
-    if len(messages[-1]["content"]) > 50_000:
+    if max(len(one["content"]) for one in messages) > 50_000:
         return {"status": 400}
-    return reply(f"echo {body['seed']}: {messages[-1]['content'][:20]}")
+    if body.get("logprobs"):
+        return likelihoods({"A": -0.5, "B": -1.5, " A": -4.0})
+    said = messages[-1]["content"][:20]
+    return reply(f"echo {body['seed']}: {said}", *(("length", 6) if body["max_tokens"] == 6 else ("stop", 2)))
 
 
-@pytest.fixture(params=["scripted", "hf", "openai", pytest.param("served", marks=pytest.mark.slow)])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+class StandIn(types.ModuleType):
+    """What our adapter uses of the library vllm, which needs a GPU: it answers from the prompt's ids and the seed."""
+
+    SamplingParams = types.SimpleNamespace
+
+    class LLM:
+        def __init__(self, model: str, dtype: str) -> None:
+            self._tokenizer = tokenizer(Path(model))
+
+        def generate(self, prompts: list[dict[str, list[int]]], params: Any) -> list[Any]:
+            each = params if isinstance(params, list) else [params] * len(prompts)
+            return [self._one(prompt["prompt_token_ids"], one) for prompt, one in zip(prompts, each, strict=True)]
+
+        def _one(self, ids: list[int], params: Any) -> Any:
+            assert len(ids) + params.max_tokens <= 8192, "vllm ends the whole call over one such prompt"
+            if getattr(params, "logprobs", None):
+                a, b = (self._tokenizer(letter)["input_ids"][0] for letter in "AB")
+                top = {a: -0.5, b: -1.5, 0: -4.0}
+                return _output([a], "length", [{one: types.SimpleNamespace(logprob=p) for one, p in top.items()}])
+            words = f"{params.seed} {self._tokenizer.decode(ids[-12:])}"
+            said = [*self._tokenizer(words)["input_ids"], params.stop_token_ids[0]]
+            cut = said[: params.max_tokens]
+            return _output(cut, "stop" if len(cut) == len(said) else "length", None)
+
+
+def _output(token_ids: list[int], finish: str, logprobs: object) -> Any:
+    reply = types.SimpleNamespace(token_ids=token_ids, finish_reason=finish, logprobs=logprobs)
+    return types.SimpleNamespace(outputs=[reply])
+
+
+@pytest.fixture(params=["scripted", "hf", "vllm", "openai", pytest.param("served", marks=pytest.mark.slow)])
+def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     if request.param == "scripted":
 
         def script(asked: Request) -> str:
-            return f"{asked.key[-1]} {asked.dialogue[-1].text[:20]}" if len(asked.dialogue[-1].text) < 50_000 else ""
+            noise = f"{asked.key[-1]} {asked.sampling.seed}"
+            return f"{noise} {asked.dialogue[-1].text[:20]}" if len(asked.dialogue[-1].text) < 50_000 else ""
 
-        return lambda: ScriptedModel(script, lambda dialogue, options, prefix: [0.6, 0.2], show=silent)
+        def weigh(dialogue: Dialogue, options: Sequence[str], prefix: str) -> Any:
+            return [0.6, 0.2] if len(dialogue[-1].text) < 50_000 else Choice(None, None, "too long")
+
+        return lambda: ScriptedModel(script, weigh, show=silent)
     if request.param == "hf":
         root = request.getfixturevalue("root")
         return lambda: hf.open_model("base", root=root, work=tmp_path, batch_size=4, precision="fp32", show=silent)
+    if request.param == "vllm":
+        root = request.getfixturevalue("root")
+        monkeypatch.setitem(sys.modules, "vllm", StandIn("vllm"))
+        return lambda: vllm.open_model("base", root=root, work=tmp_path, batch_size=4, precision="fp32", show=silent)
     if request.param == "served":
         url, name = request.getfixturevalue("served")
-        if "choices" in request.node.name or "choice_a" in request.node.name:
+        if "choice" in request.node.name:
             pytest.skip("transformers serve gives no log-probabilities (test_openai probes it)")
         if "window" in request.node.name or "missing" in request.node.name:
             pytest.skip("transformers serve takes a prompt of any length and computes it, for minutes")
         return lambda: openai.open_model(
-            name, root=tmp_path, work=tmp_path, base_url=url, show=silent, concurrency=2, max_retries=1
+            name,
+            root=tmp_path,
+            work=tmp_path,
+            base_url=url,
+            show=silent,
+            concurrency=2,
+            max_retries=1,
+            timeout_seconds=600.0,
         )
     server: Server = request.getfixturevalue("server")
     server.answer = _answer
@@ -85,6 +136,27 @@ def test_the_same_request_gives_the_same_text_twice(opened: Open) -> None:
 def test_two_draws_of_one_prompt_are_two_samples(opened: Open) -> None:
     first, second = opened().generate([_request("Tell me a story.", draw, WARM) for draw in (0, 1)])
     assert first.text != second.text
+
+
+def test_another_seed_is_another_sample(opened: Open) -> None:
+    first, second = opened().generate(
+        [_request("Tell me a story.", sampling=replace(WARM, seed=seed)) for seed in (1, 2)]
+    )
+    assert first.text and second.text
+    assert first.text != second.text
+
+
+def test_a_text_keeps_to_its_budget_and_says_whether_that_cut_it(opened: Open) -> None:
+    """SmolLM2 names a capital in one sentence and stops, and does not end a story within six tokens."""
+    cut, whole = opened().generate(
+        [
+            _request("Tell me a long story."),
+            _request("What is the capital of France?", sampling=replace(GREEDY, max_new_tokens=32)),
+        ]
+    )
+    assert (cut.finish_reason, whole.finish_reason) == ("length", "stop")
+    for item, budget in ((cut, 6), (whole, 32)):
+        assert item.completion_tokens is None or 0 < item.completion_tokens <= budget
 
 
 def test_text_is_missing_exactly_when_the_row_failed_and_then_there_is_a_reason(opened: Open) -> None:
@@ -122,6 +194,12 @@ def test_choices_are_log_probabilities_that_are_not_normalised_over_the_options(
 
 def test_one_choice_a_dialogue(opened: Open) -> None:
     assert len(opened().choose([(Turn("user", text),) for text in "xyz"], ["A", "B"])) == 3
+
+
+def test_a_choice_about_a_prompt_beyond_every_window_is_missing_among_good_ones(opened: Open) -> None:
+    good, bad, other = opened().choose([(Turn("user", text),) for text in ("x", "long " * 20_000, "y")], ["A", "B"])
+    assert bad.logprobs is None and bad.error
+    assert good.logprobs and other.logprobs
 
 
 def test_options_that_cannot_be_told_apart_are_refused(opened: Open) -> None:
