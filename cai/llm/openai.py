@@ -14,7 +14,8 @@ one that could pass ``budget.usd`` is not sent, what is under way is awaited and
 The key comes from OPENAI_API_KEY and goes into the request's header, nowhere else. Messages of the server are not
 quoted, because they may repeat the request; reasons hold a status and a code.
 
-Not promised: the same text from the same seed (the server decides), and that the weights behind a name stay the same.
+Not promised: the same text from the same seed (the server decides), that the weights behind a name stay the same, and
+that a server draws at all (``transformers serve`` is greedy where the model's generation_config.json lacks do_sample).
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _OFFICIAL = "https://api.openai.com/v1"
 # Most servers give at most 20 (OpenAI's and vLLM's limit).
 _TOP_LOGPROBS = 20
 _MOST_BYTES = 8 << 20
+_MOST_TOKENS = 1 << 31
 _SETTLING_SECONDS = 0.1
 # Without a token count from the server, a text this much longer than its budget was not cut by it.
 _CHARACTERS_PER_TOKEN = 32
@@ -612,6 +614,10 @@ class OpenAIModel:
         n_asked = ask["n_new"]
         if (n_new if isinstance(n_new, int) else len(text) / _CHARACTERS_PER_TOKEN) > n_asked:
             raise _Fault(f"the reply is longer than the {n_asked} tokens asked for")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _Fault("the reply holds half a surrogate pair") from None
         prefix = ask["prefix"]
         # A server that answers the last message instead of going on from it often repeats its words.
         text = text[len(prefix) :] if prefix and text.startswith(prefix) else text
@@ -688,7 +694,7 @@ def _parsed(raw: bytearray, kind: str) -> dict[str, Any]:
         raise _Fault(f"the reply is {said[0] if said else 'of no known type'}, not JSON")
     try:
         content = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _Fault("the reply is not whole JSON") from None
     if not isinstance(content, dict):
         raise _Fault("the reply is no JSON object")
@@ -703,15 +709,20 @@ def _read_top(content: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usage(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts that a reply gives, as far as they are counts."""
     usage = content.get("usage")
-    return usage if isinstance(usage, dict) else {}
+    given = usage if isinstance(usage, dict) else {}
+    return {name: n for name, n in given.items() if type(n) is int and 0 <= n < _MOST_TOKENS}
 
 
 def _top(content: Mapping[str, Any]) -> list[tuple[str, float]]:
     """The likeliest first tokens with their log-probabilities; empty where the server gives none."""
     try:
         first = content["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        return [(str(item["token"]), float(item["logprob"])) for item in first]
+        top = [(str(item["token"]), float(item["logprob"])) for item in first]
+        # Rounding may give a hair above 0; what is no logarithm of a probability makes the whole list untrue. One of
+        # -infinity is a token that a server's filter took out.
+        return [(token, min(p, 0.0)) for token, p in top if p > -math.inf] if all(p < 1e-3 for _, p in top) else []
     except (KeyError, IndexError, TypeError, ValueError):
         return []
 

@@ -88,6 +88,9 @@ def test_thirty_percent_of_faults_lose_nothing_and_double_nothing(server: Server
         (reply("fine", finish=None), "how it ended"),
         (reply("fine", model="gpt-other"), "another model answered"),
         (reply("x", finish="content_filter"), "content filter"),
+        (reply("half \ud83d of it"), "half a surrogate pair"),
+        ({"raw": b"[" * 100_000}, "not whole JSON"),
+        ({"raw": b"\x1f\x8b no gzip", "headers": {"content-encoding": "gzip"}}, "the connection broke"),
         ({"drip": 0.2, "raw": b"{" + b" " * 100 + b"}"}, "no whole reply within 0.5 s"),
     ],
 )
@@ -246,6 +249,27 @@ def test_log_probabilities_of_equal_words_are_added_and_absent_ones_bounded(serv
     (none,) = _open(server.url, tmp_path).choose([(Turn("user", "?"),)], ["X", "Y"])
     assert none.logprobs is None
     assert "none of the options" in str(none.error)
+
+
+@pytest.mark.parametrize("untrue", [float("nan"), float("inf"), 5e3, None, "often"])
+def test_log_probabilities_that_are_none_cost_their_row_alone(server: Server, tmp_path: Path, untrue: Any) -> None:
+    def answer(body: dict[str, Any], n: int) -> dict[str, Any]:
+        return likelihoods({"A": untrue if body["messages"][-1]["content"] == "bad" else -0.5, "B": -1.5})
+
+    server.answer = answer
+    dialogues = [(Turn("user", text),) for text in ("good", "bad", "other")]
+    good, bad, other = _open(server.url, tmp_path, max_retries=1).choose(dialogues, ["A", "B"])
+    assert good.logprobs == other.logprobs == pytest.approx((-0.5, -1.5))
+    assert bad.logprobs is None
+    assert "no log-probabilities" in str(bad.error)
+
+
+def test_token_counts_that_are_none_are_missing(server: Server, tmp_path: Path) -> None:
+    server.answer = lambda body, n: reply("fine", usage={"prompt_tokens": 10**30, "completion_tokens": -5})
+    model = _open(server.url, tmp_path)
+    (item,) = model.generate(_requests(1))
+    assert (item.text, item.prompt_tokens, item.completion_tokens) == ("fine", None, None)
+    assert model.cost["prompt_tokens"] == 0
 
 
 def test_fields_that_a_server_refuses_are_left_out_from_then_on(server: Server, tmp_path: Path) -> None:
