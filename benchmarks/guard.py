@@ -11,6 +11,10 @@ and the instructions; the folder is then small enough to be carried. `run` goes 
     rules     clean.variant=rules, the guard may stop the run: it should not
     none-on   clean.variant=none, the guard only looks: what would have come out
 
+Asked for with `--only`: what a row that was cut at the token budget had better teach, on the rows of `rules`, no guard.
+
+    teach, mask, drop     sft.eos_on_cut_rows: its end; its words without an end; nothing
+
 Each leaves ROOT/found/NAME/: guard.csv, train.csv, eval.csv, training.json, and degeneration.json (the final weights'
 answers to the held-out prompts, which no stage has trained or looked at; Wilson 95 % intervals). A run that was killed
 goes on where it was when the command is given again. ROOT/found/summary.json holds the facts in one place.
@@ -58,6 +62,9 @@ sft: {eval_every_steps: 75, guard: {every_steps: 75, n_prompts: 128}}
 
 RUNS = {"none": ("none", True), "rules": ("rules", True), "none-on": ("none", False)}
 """Name → cleaning variant, and whether the guard's limits hold."""
+
+CUT_ROWS = ("teach", "mask", "drop")
+"""Runs named after a value of sft.eos_on_cut_rows: variant rules, no guard."""
 
 
 def merged(content: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,10 +156,12 @@ def run(root: Path, names: Sequence[str]) -> None:
     summary: dict[str, Any] = {}
     for name in names:
         out = root / "found" / name
-        variant, holds = RUNS[name]
+        variant, holds = RUNS.get(name, ("rules", False))
         if not (out / "degeneration.json").exists():
-            guard = {"max": limits if holds else dict.fromkeys(limits)}
-            set_values(root, {"clean": {"variant": variant}, "sft": {"guard": guard}})
+            sft: dict[str, Any] = {"guard": {"max": limits if holds else dict.fromkeys(limits)}}
+            if name in CUT_ROWS:
+                sft = {"eos_on_cut_rows": name, "guard": {"every_steps": 0}}
+            set_values(root, {"clean": {"variant": variant}, "sft": sft})
             stage("clean", root)
             shutil.rmtree(root / "metrics/curves/sft", ignore_errors=True)
             stage("sft", root)
@@ -162,10 +171,20 @@ def run(root: Path, names: Sequence[str]) -> None:
             (out / "degeneration.json").write_text(json.dumps(final_measures(root), indent=2) + "\n")
             set_values(root, {"sft": {"guard": {"max": limits}}})
         facts = json.loads((out / "training.json").read_text())["detail"][0]
-        kept = ("n_rows", "n_steps", "eval_loss", "stopped_at_step", "stopped_because", "kept_step")
+        kept = (
+            "n_rows",
+            "n_steps",
+            "mean_completion_tokens",
+            "labels_with_stop_share",
+            "eval_loss",
+            "stopped_at_step",
+            "stopped_because",
+            "kept_step",
+        )
         summary[name] = {key: facts.get(key) for key in kept}
         summary[name] |= json.loads((out / "degeneration.json").read_text())
-        summary[name]["guard"] = (out / "guard.csv").read_text().splitlines()
+        if (out / "guard.csv").exists():
+            summary[name]["guard"] = (out / "guard.csv").read_text().splitlines()
         (root / "found/summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         print(name, json.dumps(summary[name]), flush=True)
 
@@ -176,7 +195,7 @@ def main() -> None:
     parser.add_argument("what", choices=("prepare", "run"))
     parser.add_argument("root", type=Path)
     parser.add_argument("-S", dest="values", action="append", default=[], help="prepare: a.b=value over the recipe's")
-    parser.add_argument("--only", choices=tuple(RUNS), action="append", help="run: these, in this order")
+    parser.add_argument("--only", choices=(*RUNS, *CUT_ROWS), action="append", help="run: these, in this order")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     root = asked.root.resolve()

@@ -123,6 +123,7 @@ def project_completions(model: Any) -> None:
     packed_states = None
     if config.model_type in ARCHITECTURES and not getattr(config, "attention_dropout", 0):
         packed_states = PackedStates(model.base_model)
+    reference = _Reference(model)
 
     def forward(self: Any, *args: Any, fused_lm_head: bool = False, labels: Tensor | None = None, **kwargs: Any) -> Any:
         if not fused_lm_head or labels is None:
@@ -130,6 +131,9 @@ def project_completions(model: Any) -> None:
         kwargs.pop("num_items_in_batch", None)
         # peft hands on every argument it knows, None where it was not given.
         kwargs = {key: value for key, value in kwargs.items() if value is not None} | {"use_cache": False}
+        key = reference.key(labels, kwargs) if not args else None
+        if key in reference.kept and not torch.is_grad_enabled():
+            return reference.kept[key]
         targets = labels[:, 1:]
         mask = targets != -100
         if packed_states is not None and not args and kwargs.keys() <= {"input_ids", "attention_mask", "use_cache"}:
@@ -144,11 +148,55 @@ def project_completions(model: Any) -> None:
         mean_logits = hidden.detach().float() @ mean_vector
         mean_logits = mean_logits.new_zeros(mask.shape).masked_scatter(mask, mean_logits)
         loss = -log_probs.sum() / mask.sum().clamp(min=1)
-        return FusedCausalLMOutput(
-            loss=loss, log_probs=log_probs, entropy=entropy, mean_logits=mean_logits, is_top1=is_top1, label_mask=mask
-        )
+        beside: dict[str, Any] = {
+            "entropy": entropy,
+            "mean_logits": mean_logits,
+            "is_top1": is_top1,
+            "label_mask": mask,
+        }
+        if key is not None:
+            reference.keep(key, FusedCausalLMOutput(loss=loss.detach(), log_probs=log_probs.detach(), **beside))
+        return FusedCausalLMOutput(loss=loss, log_probs=log_probs, **beside)
 
     model.forward = types.MethodType(forward, model)
+
+
+class _Reference:
+    """What a batch gives under the weights below the adapter, which DPO asks for more than once.
+
+    Before the first step the policy is its own reference, and an evaluation batch comes again after the last one. Kept
+    are therefore outputs of evaluation batches and of what an adapter gives that is still zero: bit for bit what would
+    be computed again (adding zero changes nothing), so a resumed run ends with the same bytes.
+    """
+
+    _MOST_BATCHES = 512
+
+    def __init__(self, model: nn.Module) -> None:
+        from peft.tuners.lora.layer import LoraLayer
+
+        self.model = model
+        self.layers: list[Any] = [module for module in model.modules() if isinstance(module, LoraLayer)]
+        self.kept: dict[bytes | None, Any] = {}
+
+    def key(self, labels: Tensor, inputs: dict[str, Any]) -> bytes | None:
+        """The batch's name where the adapters add nothing to it, being off or still zero; None elsewhere."""
+        if not self.layers or inputs.keys() != {"input_ids", "attention_mask", "use_cache"}:
+            return None
+        if not self._off() and any(b.weight.any() for layer in self.layers for b in layer.lora_B.values()):
+            return None
+        shape = str(tuple(labels.shape)).encode()
+        return shape + b"".join(x.numpy().tobytes() for x in (labels, inputs["input_ids"], inputs["attention_mask"]))
+
+    def keep(self, key: bytes, outputs: Any) -> None:
+        """Nothing; ``outputs`` are kept, but for those of a training batch's reference: it does not come again."""
+        if self.model.training and self._off():
+            return
+        while len(self.kept) >= self._MOST_BATCHES:
+            self.kept.pop(next(iter(self.kept)))
+        self.kept[key] = outputs
+
+    def _off(self) -> bool:
+        return all(layer.disable_adapters for layer in self.layers)
 
 
 class _AdaptedLinear(torch.autograd.Function):

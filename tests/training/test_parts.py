@@ -83,6 +83,21 @@ def model_with_adapter(tiny: Path, dtype: Any, layers: list[int] | None = None) 
     return model
 
 
+def counting_packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of every batch that is packed from now on."""
+    from cai.training import packed
+
+    rows: list[int] = []
+    pack = packed.pack
+
+    def counted(input_ids: Any, attention_mask: Any) -> Any:
+        rows.append(len(input_ids))
+        return pack(input_ids, attention_mask)
+
+    monkeypatch.setattr(packed, "pack", counted)
+    return rows
+
+
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "layers"),
     [(torch.float32, 1e-5, None), (torch.float32, 1e-5, [1]), (torch.bfloat16, 6e-2, None)],
@@ -92,17 +107,9 @@ def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
 ) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
-    from cai.training import packed
     from cai.training.cpu import fuse_adapters, project_completions
 
-    n_packed: list[int] = []
-    pack = packed.pack
-
-    def counted(input_ids: Any, attention_mask: Any) -> Any:
-        n_packed.append(len(input_ids))
-        return pack(input_ids, attention_mask)
-
-    monkeypatch.setattr(packed, "pack", counted)
+    n_packed = counting_packs(monkeypatch)
 
     ids = torch.randint(10, 49000, (3, 20), generator=torch.Generator().manual_seed(2))
     ids[1, :11], ids[2, :9] = ids[0, :11], ids[1, :9]  # what rows begin with is computed once
@@ -135,6 +142,54 @@ def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
     for name, gradient in their_gradients.items():
         distance = (our_gradients[name] - gradient).norm() / gradient.norm()
         assert distance <= tolerance, name
+
+
+@pytest.mark.parametrize("layers", [None, [1]])
+def test_a_reference_is_not_computed_where_it_is_known_to_the_bit(
+    tiny: Path, layers: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trl.trainer.utils import add_fused_lm_head
+
+    from cai.training.cpu import fuse_adapters, project_completions
+
+    def opened() -> Any:
+        model = model_with_adapter(tiny, torch.float32, layers)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.zeros_(parameter)
+        add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "entropy", "mean_logits", "is_top1"))
+        fuse_adapters(model)
+        project_completions(model.get_base_model())
+        return model.train()
+
+    def ask(model: Any, seed: int) -> Any:
+        ids = torch.randint(10, 49000, (4, 12), generator=torch.Generator().manual_seed(seed))
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, fused_lm_head=True).log_probs
+
+    def reference(model: Any, seed: int) -> Any:
+        with torch.no_grad(), model.disable_adapter():
+            return ask(model, seed)
+
+    n_packed = counting_packs(monkeypatch)
+    model = opened()
+    policy = ask(model, 0)
+    first = reference(model, 0)
+    assert len(n_packed) == 1, "before the first step the policy is its reference"
+    assert policy.requires_grad
+    assert not first.requires_grad
+    assert torch.equal(first, reference(opened(), 0)), "and bit for bit what a model without a policy computes"
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    assert not torch.equal(ask(model, 0), first), "a policy that has moved is computed"
+    n_packed.clear()
+    reference(model, 1)
+    reference(model, 1)
+    assert len(n_packed) == 2, "a training batch does not come again and is not kept"
+    model.eval()
+    again = [reference(model, 2) for _ in range(3)]
+    assert len(n_packed) == 3, "an evaluation batch does"
+    assert torch.equal(again[0], again[2])
 
 
 def test_a_batch_is_packed_without_padding_and_what_rows_share_stands_once() -> None:
