@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -227,6 +228,55 @@ def test_departures_are_numbered_and_each_names_its_parameter_or_says_there_is_n
     for number, entry in entries:
         words = " ".join(entry.split())
         assert re.search(r"`[a-z_]+(\.[a-z_]+)*`", words) or any(text in words for text in silent), number
+
+
+def departures() -> dict[int, str]:
+    """Number → entry, on one line."""
+    found = re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |^#|^\S|\Z)", DEPARTURES, re.S | re.M)
+    return {int(number): " ".join(entry.split()) for number, entry in found}
+
+
+def leaves_of(content, *path):
+    if not isinstance(content, dict):
+        return {".".join(path): content}
+    return {name: value for key, inner in content.items() for name, value in leaves_of(inner, *path, key).items()}
+
+
+def test_what_the_paper_s_recipe_changes_is_exactly_what_the_departures_name(tmp_path: Path):
+    """Each value that `cai use llama3-8b-paper` changes is in an entry; "the paper's" is what it sets."""
+    from cai.recipes.apply import apply
+
+    params = Path(shutil.copy(ROOT / "params.yaml", tmp_path))
+    apply("llama3-8b-paper", params)
+    default = leaves_of(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    paper = leaves_of(yaml.safe_load(params.read_text(encoding="utf-8")))
+    entries = departures()
+    named = set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)*)[`:]", " ".join(entries.values())))
+    sampling = {"temperature", "top_p", "top_k", "max_new_tokens", "batch_size"}  # entry 15, by their last word
+    assert sampling <= named
+    unnamed = [
+        name
+        for name in paper
+        if paper[name] != default[name]
+        and not any(name == one or name.startswith(one + ".") for one in named if "." in one)
+        and not (name.split(".")[0] in named and name.rsplit(".", 1)[1] in sampling)
+        and name.split(".")[0] not in ("instruct", "sft", "dpo")  # entry 23: every value of these is ours
+    ]
+    assert unnamed == []
+    compared = 0
+    for number, entry in entries.items():
+        said = re.search(r"((?:`[a-z_.]+`(?:, | and )?)+); the paper's: ((?:`[^`]+`(?:, | and )?)+)", entry)
+        if not said or number == 10:  # its files are not ours to ship, the page says
+            continue
+        keys, values = re.findall("`([^`]+)`", said[1]), re.findall("`([^`]+)`", said[2])
+        if len(values) == 1 and values[0].isidentifier() | values[0].isdigit():
+            values *= len(keys)
+        if len(keys) != len(values):
+            continue
+        for key, value in zip(keys, values, strict=True):
+            assert paper[key] == yaml.safe_load(value), (number, key)
+            compared += 1
+    assert compared >= 15
 
 
 @pytest.mark.parametrize("page", [README, DEPARTURES], ids=["README", "departures"])
