@@ -215,6 +215,18 @@ def test_an_address_that_is_not_safe_is_refused(tmp_path: Path, url: str) -> Non
         assert _open(url, tmp_path, allow_insecure=True).name == "openai:tiny"
 
 
+def test_a_proxy_of_the_environment_stands_before_other_machines_only(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+    (far,) = _open("http://10.0.0.7/v1", tmp_path, allow_insecure=True, max_retries=0).generate(_requests(1))
+    assert far.text == "fine"
+    assert server.headers[0]["host"] == "10.0.0.7"
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    (near,) = _open(server.url, tmp_path, max_retries=0).generate(_requests(1))
+    assert near.text == "fine"
+
+
 def test_credentials_in_the_address_are_refused_unquoted(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as caught:
         _open(f"https://me:{MARKER}@example.org/v1", tmp_path)
