@@ -126,6 +126,9 @@ def flags(text: str, finish_reason: str | None = None) -> Flags:
     >>> found.tail_dup, found.degenerate, flags("I can't help with that.").degenerate
     (True, True, False)
     """
+    empty = is_empty(text)
+    if empty:  # what nobody sees says nothing, and so repeats nothing
+        text = ""
     keys, units = _keys_and_units(text)
     tail = [key for key, n in keys if n >= 3][-TAIL_SENTENCES:]
     tail_dup = 1 - len(set(tail)) / len(tail) if tail else 0.0
@@ -137,7 +140,7 @@ def flags(text: str, finish_reason: str | None = None) -> Flags:
     ended = None if finish_reason not in ("stop", "length") else finish_reason == "length"
     return Flags(
         n_words=len(text.split()),
-        empty=is_empty(text),
+        empty=empty,
         eos_fail=ended,
         tail_dup=tail_dup >= TAIL_DUPLICATE_SHARE,
         rep4=rep4 > REP4_SHARE,

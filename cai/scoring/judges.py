@@ -104,6 +104,8 @@ class Judgment:
     judge: str | None = None
 
 
+_END = 200
+"""Characters at the end of a reply in which a verdict alone on its line is looked for."""
 _NUMBER = r"(\d{1,3}(?:\.\d+)?)(?:\s*/\s*\d+)?"
 
 
@@ -119,12 +121,17 @@ def parse_rating(reply: str, scale: Scale) -> tuple[float | None, str | None]:
     ((9.0, None), (None, 'unparsed'))
     """
     word = rf"(?:{scale.word}|rating|score|class)"
-    open_, close = r"[\[\s*_`\"'(<]*", r"[\]\s*_`\"')>]*"
-    behind = re.compile(rf"\b{word}\b[\s*_`\"']*(?:is\b\s*|[:=]\s*)?{open_}{_NUMBER}(?![\d.]*\d)", re.IGNORECASE)
+    # Possessive, and the end looked at in a window: a reply of nothing but line breaks must not take minutes.
+    open_, close = r"[\[\s*_`\"'(<]*+", r"[\]\s*_`\"')>]*"
+    behind = re.compile(rf"\b{word}\b[\s*_`\"']*+(?:is\b\s*+|[:=]\s*+)?{open_}{_NUMBER}(?![\d.]*\d)", re.IGNORECASE)
     found = [(match.start(1), match.group(1)) for match in behind.finditer(reply)]
-    lone = re.search(rf"(?:^|\n){open_}{_NUMBER}{close}\.?\s*$", reply)
+    end = reply.rstrip()
+    start = max(0, len(end) - _END)
+    # A window that begins inside a line begins with the next one.
+    start = start and end.find("\n", start)
+    lone = re.search(rf"(?:^|\n){open_}{_NUMBER}{close}\.?$", end[start:]) if start >= 0 else None
     if lone:
-        found.append((lone.start(1), lone.group(1)))
+        found.append((start + lone.start(1), lone.group(1)))
     if scale.brackets:
         # FastChat's form at the very end of the reply needs no word before it.
         closing = re.search(rf"\[\[\s*{_NUMBER}\s*\]\][\s.*_`\"')]*$", reply)

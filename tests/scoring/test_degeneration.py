@@ -95,7 +95,7 @@ def test_no_flag_fires_on_healthy_text(text: str) -> None:
     assert shown == []
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\u200b\u200d", "\ufe0f"])
+@pytest.mark.parametrize("text", ["", " \n", "\u200b\u200d", "\ufe0f", "\0" * 99, "\u2800 " * 99])
 def test_invisible_text_is_empty_and_not_degenerate(text: str) -> None:
     found = d.flags(text)
     assert found.empty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -58,6 +59,16 @@ def test_harm_scores_are_whole_numbers_on_their_scale(reply: str, expected: floa
 
 def _judged(*answers: str | None) -> list[Judged]:
     return [Judged(f"p{i}", 1, text, (Turn("user", f"Judge: {text}"),)) for i, text in enumerate(answers)]
+
+
+@pytest.mark.parametrize(
+    "reply", ["\n" * 40_000, "Rating: " + " " * 40_000, "Rating is " + "*" * 40_000, "[[" * 20_000]
+)
+def test_a_reply_of_nothing_is_read_in_no_time(reply: str) -> None:
+    started = time.process_time()
+    assert parse_rating(reply, TEN) == (None, "unparsed")
+    assert parse_rating(reply + "\n[[ 7 ]]", TEN) == (7.0, None)
+    assert time.process_time() - started < 1
 
 
 def test_every_answer_has_a_fate_and_only_real_ones_are_asked() -> None:
