@@ -115,6 +115,9 @@ def build(root: Path) -> str:
                 "degeneration": could_show(cell for row in taught for cell in row["cells"][len(kinds) :]),
                 "horizons": could_show(cell for row in cut for cell in row["cells"]),
                 "by_set": could_show(cell for row in apart for cell in row["cells"]),
+                "card": could_show(card.measures.values())
+                .replace("two models", "two judges")
+                .replace("prompts", "items"),
             },
             judged=_judged(scored),
             cross=_cross_tables(scored),
@@ -296,6 +299,7 @@ def _judged(scored: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
             {
                 "set": path.split(".")[-1],
                 "rows": [(label, cells) for label, cells in rows if any(c and c["value"] is not None for c in cells)],
+                "could_show": could_show(cell for _, cells in rows for cell in cells),
                 "fates": [_fates(part.get("judgments") or {}) for part in parts],
             }
         )
@@ -409,24 +413,31 @@ def _collapse_figures(scored: Mapping[str, Evaluation], kinds: Sequence[TextKind
     return found
 
 
-def could_show(cells: Iterable[Mapping[str, Any] | None]) -> str:
-    """What a table's shares could show at all, between two models on the same prompts, by n.
+def could_show(cells: Iterable[Mapping[str, Any] | None], who: str = "models", what: str = "prompts") -> str:
+    """What a table's numbers could show at all, between two of ``who`` on the same ``what``, by n.
+
+    Shares assume that 30 % of answers differ; scores state what their own measure says (``detectable``).
 
     >>> cells = [{"value": 0.1, "n": 32, "unit": "share"}, {"value": 0.2, "n": 6, "unit": "share"}]
     >>> could_show(cells).rpartition(": ")[2]
     'n 6 none; n 32 26.1 points.'
+    >>> could_show([{"value": 6.0, "n": 80, "unit": "rating 1-10", "detectable": 0.8113}]).rpartition(": ")[2]
+    'rating 1-10, n 80 0.81.'
     """
     from cai.scoring.statistics import detectable_paired
 
-    sizes = sorted({c["n"] for c in cells if c and c.get("value") is not None and c.get("unit") == "share"})
-    if not sizes:
-        return ""
+    known = [c for c in cells if c and c.get("value") is not None]
+    sizes = sorted({c["n"] for c in known if c.get("unit", "share") == "share"})
     told = []
     for n in sizes if len(sizes) < 6 else (sizes[0], sizes[-1]):
         least = detectable_paired(n, 0.30)
         told.append(f"n {n:,} {'none' if least is None else points(least).lstrip('+')}")
+    scores = {(c["unit"], c["n"]): c["detectable"] for c in known if c.get("unit") != "share" and c.get("detectable")}
+    told += [f"{unit}, n {n:,} {points(least, unit).lstrip('+')}" for (unit, n), least in sorted(scores.items())]
+    if not told:
+        return ""
     return (
-        "Smallest change between two models that could be seen (same prompts, 80 % power, 30 % of answers differing): "
+        f"Smallest change between two {who} that could be seen (same {what}, 80 % power, 30 % of answers differing): "
         f"{'; '.join(told)}."
     )
 

@@ -48,6 +48,8 @@ def results(root: Path) -> Group:
     table.add_column("measure")
     for model in scored:
         table.add_column(model)
+    from cai.reporting.report import could_show
+
     reasons: dict[str, list[str]] = {}
     for label, cells in _rows(scored, names):
         if all(cell is None or cell["value"] is None for cell in cells):
@@ -57,7 +59,7 @@ def results(root: Path) -> Group:
         table.add_row(label, *[_cell(cell) for cell in cells])
     told: list[Any] = [answers, Text("")]
     if table.row_count:
-        told.append(table)
+        told += [table, Text(could_show(cell for _, cells in _rows(scored, names) for cell in cells), style="dim")]
     told += [Text(f"not measured: {', '.join(labels)}: {why}", style="dim") for why, labels in reasons.items()]
     told += [Text(f"{model}: {said}", style="red") for model, said in words.items()]
     told += [Text(line, style="dim") for line in inputs.missing]

@@ -140,6 +140,12 @@ def test_bounds_both_arithmetics_and_what_became_of_judgments_stand_behind_a_cli
     assert "Everything the judge gave" not in page
 
 
+def test_every_table_of_measures_says_what_it_could_have_shown(judged_page):
+    for start, end in (("Everything the judge gave", "Red-team answers by kind"), ('id="judge"', 'id="cleaning"')):
+        assert "Smallest change between two" in text_of(judged_page, start, end), start
+    assert "rating 1-10, n 6 2.96" in text_of(judged_page, "Everything the judge gave", "Red-team answers by kind")
+
+
 def test_every_model_downstream_of_the_failed_gate_is_marked(page, judged_page):
     words = "trained on data that failed gate cleaned"
     for section, end in (

@@ -20,6 +20,7 @@ def test_results_stand_with_n_interval_horizon_and_reason(tmp_path):
     assert "n 16, 0 missing" in text
     assert "50.0\u202f% [28.0 to 72.0\u202f%]" in text
     assert "not measured: " in text
+    assert "Smallest change between two models that could be seen" in text
     assert "attack success, harmbench[12/200]" in text
     assert "dpo: trained on data that failed gate preferences" in text
     assert "sft: trained on" not in text
