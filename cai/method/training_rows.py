@@ -62,6 +62,17 @@ def mixed(revisions: Sequence[Row], instructions: pl.DataFrame, helpful_share: f
     return [*revisions, *instruction_rows(instructions)[:wanted]]
 
 
+def watched_rows(prompts: pl.DataFrame, split: Literal["sft_test", "pref_test"]) -> list[Row]:
+    """Rows {id, turns} for the collapse guard: a split of PROMPTS, so that every cleaning variant is asked the same.
+
+    >>> frame = pl.DataFrame({"prompt_id": ["b", "a"], "split": ["sft_test", "heldout"], "turns": [[], []]})
+    >>> watched_rows(frame, "sft_test")
+    [{'id': 'b', 'turns': []}]
+    """
+    kept = prompts.filter(pl.col("split") == split).sort("prompt_id")
+    return [{"id": row["prompt_id"], "turns": row["turns"]} for row in kept.to_dicts()]
+
+
 def preference_rows(preferences: pl.DataFrame) -> list[Row]:
     """Rows {id, turns, chosen, rejected, p_chosen, chosen_cut, rejected_cut} from columns of PREFERENCES."""
     return [
