@@ -115,6 +115,17 @@ def test_metrics_diff_shows_numbers_under_readable_keys_in_few_rows(compared: Cl
             float(value.replace("-", "0") if value.strip() == "-" else value)
 
 
+def test_a_reviewer_sees_metrics_parameters_and_gates_from_git_alone(built: Clone, tmp_path: Path) -> None:
+    review = Clone(tmp_path / "review")
+    built.run("git", "clone", "-q", ".", str(review.root))
+    shown = review.run("bash", ".ci/report", "HEAD~1").stdout
+    assert not (review.root / "data/supervised").exists()
+    assert "| metrics/clean.json | kept_share |" in " ".join(shown.split())
+    assert {line.split(":")[0] for line in shown.splitlines() if line.startswith("- ")} >= {"- cleaned", "- prompts"}
+    unknown = review.run("bash", ".ci/report", "nowhere", check=False)
+    assert unknown.returncode == 1 and "nowhere is not in this clone" in unknown.stdout
+
+
 def test_params_diff_names_the_variant(compared: Clone) -> None:
     shown = compared.dvc("params", "diff", "HEAD", "dropping", "--md").stdout
     assert "clean.variant" in shown
