@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from cai.artifacts.cleaned import CLEANED, DROPPED, EDITS
+from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.evaluation import ANSWERS, EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS
 from cai.artifacts.preference import EXCLUDED, PREFERENCES, SAMPLES, VERDICTS
@@ -30,7 +30,7 @@ from cai.artifacts.table import ROW_GROUP, Table
 ROOT = Path(__file__).parents[1]
 CHARS = 600
 TABLES = (
-    PROMPTS, INSTRUCTIONS, RESPONSES, CRITIQUES, REVISIONS, CLEANED, DROPPED, EDITS, SAMPLES, VERDICTS, PREFERENCES,
+    PROMPTS, INSTRUCTIONS, RESPONSES, CRITIQUES, REVISIONS, CLEANED, DROPPED, EDITS, ASKED, SAMPLES, VERDICTS, PREFERENCES,
     EXCLUDED, ANSWERS.of("base"), EVALUATION_PROMPTS,
 )  # fmt: skip
 ONE = """
@@ -152,6 +152,11 @@ def tables(n: int) -> dict[str, pl.DataFrame]:
             (pl.col("revision").str.len_chars() + 9).cast(pl.Int32).alias("end"),
             pl.lit(" Bye now.").alias("removed"),
             pl.lit("").alias("inserted"),
+        ),
+        ASKED: kept.filter(for_edit).with_columns(
+            pl.lit("nothing_to_delete").alias("status"),
+            pl.lit(None, dtype=pl.String).alias("reason"),
+            pl.lit(1, dtype=pl.Int32).alias("tries"),
         ),
         SAMPLES: pl.concat(draws),
         VERDICTS: verdicts,

@@ -395,3 +395,27 @@ def test_what_did_not_pass_stands_at_the_top_of_the_page(tmp_path: Path, made: h
         verdicts(tmp_path, made, "consistency 0.00")
     text = (tmp_path / "metrics/gates/pages/verdicts.html").read_text(encoding="utf-8")
     assert re.findall(r'<tr class="(\w+)">', text)[:3] == ["failed", "warning", "passed"]
+
+
+def _asked_by(suite: str) -> dict[str, str]:
+    """Every expectation of a suite by the name that its entries carry, with its kind."""
+    artifact = {"training": "training_sft", "answers": "answers_base"}.get(suite, suite)
+    checks = list(gate.suite_of(artifact).expectations(thresholds(artifact), {}))
+    if suite != "training":
+        checks += shape(healthy.TABLES[artifact])
+    return {check.column or gate.snake(check.expectation): check.kind for check in checks}
+
+
+def test_the_page_on_gates_names_expectations_that_there_are() -> None:
+    asked = {suite: _asked_by(suite) for suite in gate.SUITES}
+    rows = re.findall(r"^\| (.+) \| (invariant|fitness|record) \| (.+) \|$", (ROOT / "docs/gates.md").read_text(), re.M)
+    assert len(rows) > 25
+    named = set()
+    for demand, kind, cells in rows:
+        for suite, name in re.findall(r"`([a-z_*]+)\.([a-z0-9_+]+)`", cells):
+            suites = [one for one in asked if one != "training"] if suite == "*" else [suite]
+            named |= {one for one in suites} | ({"training"} if suite == "training" else set())
+            for one in suites:
+                kinds = {kind, "record"} if demand.startswith("few generated") or "truncated" in name else {kind}
+                assert asked[one].get(name) in kinds, f"{demand}: {one}.{name}"
+    assert named == set(gate.SUITES)
