@@ -107,9 +107,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         n_chars("revision").alias("n_chars"),
         ((pl.col("finish_reason") == "error") | pl.col("error").is_not_null()).fill_null(True).alias("failed"),
         (pl.col("cut") & (pl.col("finish_reason") != "length")).fill_null(True).alias("wrongly_cut"),
-        ((text == pl.col("response").str.strip_chars()) & (text.str.count_matches(_WORD) > SHORT_WORDS))
-        .fill_null(False)
-        .alias("copies_response"),
+        _copies(frame),
         (text == pl.col("critique").str.strip_chars()).fill_null(False).alias("copies_critique"),
         _flagged(texts, maybe_emoji(texts), flags.emoji_run, "emoji_run"),
         _flagged(texts, maybe_tag(texts), flags.has_role_tag, "role_tag"),
@@ -121,6 +119,15 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         hashed("revision").alias("text_hash"),
         final_sentence("revision"),
     )
+
+
+def _copies(frame: pl.DataFrame) -> pl.Series:
+    """Whether a text of more than a few words is the response; words are counted only where it is."""
+    text = pl.col("revision").str.strip_chars()
+    same = frame.select((text == pl.col("response").str.strip_chars()).fill_null(False)).to_series().arg_true()
+    long = frame.select("revision").gather(same).select(text.str.count_matches(_WORD) > SHORT_WORDS).to_series()
+    hit = same.filter(long)
+    return pl.Series("copies_response", range(frame.height), dtype=pl.UInt32).is_in(hit.implode())
 
 
 def maybe_preamble(texts: pl.Series) -> pl.Series:

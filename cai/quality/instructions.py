@@ -24,8 +24,8 @@ from cai.quality.checking.checks import (
     within,
     zero,
 )
-from cai.quality.checking.leaks import LEAST, evaluation_similarity, human_turns
-from cai.quality.checking.texts import blank, hashed, n_chars, near_repeats, normalised
+from cai.quality.checking.leaks import LEAST, evaluation_similarity, human_turns, turn_hash
+from cai.quality.checking.texts import blank, hashed, n_chars, near_repeats
 
 PARENTS = (Parent(EVALUATION_PROMPTS, ("turns_text",)),)
 
@@ -44,7 +44,7 @@ class Thresholds(Section):
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Ids, splits and flags of the instructions."""
     asked = parents["evaluation_prompts"].get_column("turns_text").explode()
-    last = pl.col("turns").list.last().struct.field("text")
+    said, last = human_turns(frame), pl.col("turns").list.last().struct.field("text")
     return frame.select(
         "instruction_id",
         "split",
@@ -53,10 +53,10 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         pl.max_horizontal(n_chars("prompt"), n_chars("response")).alias("n_chars"),
         last.ne_missing(pl.col("prompt")).alias("not_last_turn"),
         (pl.col("prompt").str.strip_chars() == pl.col("response").str.strip_chars()).fill_null(False).alias("echo"),
-        normalised(frame.get_column("prompt")).hash().alias("prompt_hash"),
+        turn_hash(frame.height, said, "last").alias("prompt_hash"),
         hashed("response").alias("text_hash"),
         near_repeats(frame.get_column("response")).alias("near_repeat"),
-        evaluation_similarity(frame.height, human_turns(frame), asked),
+        evaluation_similarity(frame.height, said, asked),
     )
 
 
@@ -66,7 +66,10 @@ def facts(rows: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> Facts:
     unsorted(found, rows, TABLE.key)
     for split in ("train", "test"):
         found[f"n_{split}"] = int((rows["split"] == split).sum())
-    found.count("n_same_prompt", ids(rows.filter(pl.col("prompt_hash").is_duplicated()), TABLE.key))
+    found.count(
+        "n_same_prompt",
+        ids(rows.filter(pl.col("prompt_hash").is_not_null() & pl.col("prompt_hash").is_duplicated()), TABLE.key),
+    )
     counts = rows.get_column("text_hash").value_counts(sort=True).get_column("count")
     found.share("same_text", int(counts[0]) if counts.len() else 0, rows.height)
     found.share("near_repeat", int(rows["near_repeat"].sum()), rows.height)

@@ -26,7 +26,7 @@ from cai.quality.checking.checks import (
     within,
     zero,
 )
-from cai.quality.checking.leaks import LEAST, evaluation_similarity, human_turns
+from cai.quality.checking.leaks import LEAST, evaluation_similarity, human_turns, turn_hash
 from cai.quality.checking.texts import blank, n_chars
 
 PARENTS = (Parent(EVALUATION_PROMPTS, ("turns_text",)),)
@@ -47,7 +47,6 @@ class Thresholds(Section):
 def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Ids, splits, clusters and flags of the prompts."""
     said = human_turns(frame)
-    openings = said.unique(subset="row", keep="first", maintain_order=True).select("row", pl.col("words").hash())
     last = pl.col("turns").list.last()
     return frame.select(
         "prompt_id",
@@ -78,11 +77,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         (~pl.col("prompt").str.strip_chars().str.contains(r"\s")).fill_null(False).alias("one_word"),
         _misnamed(frame).alias("misnamed"),
         evaluation_similarity(frame.height, said, parents["evaluation_prompts"].get_column("turns_text").explode()),
-        frame.select("prompt_id")
-        .with_row_index("row")
-        .join(openings, on="row", how="left", maintain_order="left")
-        .get_column("words")
-        .alias("opening"),
+        turn_hash(frame.height, said, "first").alias("opening"),
     )
 
 

@@ -414,7 +414,7 @@ def test_the_page_on_gates_names_expectations_that_there_are() -> None:
     for demand, kind, cells in rows:
         for suite, name in re.findall(r"`([a-z_*]+)\.([a-z0-9_+]+)`", cells):
             suites = [one for one in asked if one != "training"] if suite == "*" else [suite]
-            named |= {one for one in suites} | ({"training"} if suite == "training" else set())
+            named |= set(suites)
             for one in suites:
                 kinds = {kind, "record"} if demand.startswith("few generated") or "truncated" in name else {kind}
                 assert asked[one].get(name) in kinds, f"{demand}: {one}.{name}"

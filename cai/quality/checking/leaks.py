@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from typing import Literal
 
 import polars as pl
 
@@ -21,6 +22,13 @@ def human_turns(frame: pl.DataFrame) -> pl.DataFrame:
     turns = frame.select("turns").with_row_index("row").explode("turns", empty_as_null=False).unnest("turns")
     said = turns.filter((pl.col("role") == "user") & pl.col("text").is_not_null())
     return said.select("row", normalised(said.get_column("text")).alias("words"))
+
+
+def turn_hash(n: int, turns: pl.DataFrame, which: Literal["first", "last"]) -> pl.Series:
+    """For every one of n rows the hash of its first or last human turn, folded; null where it has none."""
+    found = turns.unique(subset="row", keep=which, maintain_order=True).select("row", pl.col("words").hash())
+    rows = pl.DataFrame({"row": pl.Series(range(n), dtype=found.schema["row"])})
+    return rows.join(found, on="row", how="left", maintain_order="left").get_column("words")
 
 
 def evaluation_similarity(n: int, turns: pl.DataFrame, asked: pl.Series) -> pl.Series:
