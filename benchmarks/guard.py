@@ -5,11 +5,12 @@
 
 ROOT is a new folder. `prepare` takes the recipe smollm2-gpu with the values below and writes params.yaml, the prompts
 and the instructions; the folder is then small enough to be carried. `run` goes through the project's own stages up to
-`revise` once, and then trains sft three times on the very same revisions:
+`revise` once, and then trains sft once for each of these on the very same revisions:
 
     none      clean.variant=none, the guard may stop the run: at which step does it?
     rules     clean.variant=rules, the guard may stop the run: it should not
     none-on   clean.variant=none, the guard only looks: what would have come out
+    strict    clean.variant=strict, the guard only looks
 
 Asked for with `--only`: what a row that was cut at the token budget had better teach, on the rows of `rules`, no guard.
 
@@ -60,7 +61,7 @@ sft: {eval_every_steps: 75, guard: {every_steps: 75, n_prompts: 128}}
 """
 """Over the recipe: enough rows to train on, wide batches, five looks in three epochs of 100 steps."""
 
-RUNS = {"none": ("none", True), "rules": ("rules", True), "none-on": ("none", False)}
+RUNS = {"none": ("none", True), "rules": ("rules", True), "none-on": ("none", False), "strict": ("strict", False)}
 """Name → cleaning variant, and whether the guard's limits hold."""
 
 CUT_ROWS = ("teach", "mask", "drop")
@@ -184,7 +185,8 @@ def run(root: Path, names: Sequence[str]) -> None:
         summary[name] = {key: facts.get(key) for key in kept}
         summary[name] |= json.loads((out / "degeneration.json").read_text())
         if (out / "guard.csv").exists():
-            summary[name]["guard"] = (out / "guard.csv").read_text().splitlines()
+            looks = out / "guard.csv"  # absent where sft.guard.every_steps is 0
+        summary[name]["guard"] = looks.read_text().splitlines() if looks.exists() else []
         (root / "found/summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         print(name, json.dumps(summary[name]), flush=True)
 
