@@ -581,7 +581,8 @@ def _plan(rows: Sequence[_Row], size: int, *, side_by_side: bool) -> Iterator[li
     bounds = [len(rows) * pair // n_pairs for pair in range(n_pairs + 1)]
     for start, end in itertools.pairwise(bounds):
         yield list(rows[start:end:2])
-        yield list(rows[start + 1 : end : 2])
+        if end > start + 1:  # a pair of one row, where a batch holds but one
+            yield list(rows[start + 1 : end : 2])
 
 
 def _groups(lengths: Sequence[int], most: int | None) -> Iterator[tuple[int, int]]:

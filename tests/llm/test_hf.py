@@ -152,6 +152,7 @@ def test_the_plan_holds_every_row_once_in_pairs_of_equal_work(n: int) -> None:
     for left, right in zip(plan[::2], plan[1::2], strict=False):
         assert 0 <= len(left) - len(right) <= 1
         assert abs(len(left[0].ids) - len(right[0].ids)) == 1
+    assert [len(batch) for batch in hf._plan(rows, 1, side_by_side=True)] == [1] * n
     assert [len(batch) for batch in hf._plan(rows, 64, side_by_side=False)] == [
         min(64, n - start) for start in range(0, n, 64)
     ]
