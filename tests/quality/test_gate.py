@@ -87,7 +87,7 @@ def test_a_failure_names_everything_a_reader_needs_and_leaves_no_stamp(tmp_path:
     n_bad = made["cleaned"].filter(pl.col("prompt_id").is_in(bad)).height
     for part in (
         "gate cleaned",
-        "1 of 28 expectations failed",
+        "1 of 30 expectations failed",
         "no text holds a run of emoji",
         "expect_column_values_to_be_in_set emoji_run",
         f"observed {n_bad}; threshold 0; {n_bad} of {made['cleaned'].height} rows",
@@ -127,7 +127,7 @@ def test_the_page_needs_no_network(tmp_path: Path, made: healthy.Tables) -> None
     cleaned(tmp_path, made)
     text = (tmp_path / "metrics/gates/pages/cleaned.html").read_text()
     assert "http" not in text and "<script" not in text and "Gate cleaned: passed" in text
-    assert text.count("<tr class=") == 28
+    assert text.count("<tr class=") == 30
 
 
 def test_a_truncated_file_is_told_as_such_and_removes_the_old_verdict(tmp_path: Path, made: healthy.Tables) -> None:
@@ -178,7 +178,7 @@ def test_an_exception_inside_a_metric_is_a_failure_with_its_message(
     monkeypatch.setattr(suite, "expectations", lambda *args: [*real(*args), broken, textual])
     slim = suite.slim
     monkeypatch.setattr(suite, "slim", lambda *args: slim(*args).with_columns(pl.lit("a").alias("split_of_text")))
-    with pytest.raises(GateFailed, match=r'(?s)2 of 30 .*column "absent" in BatchData does not exist'):
+    with pytest.raises(GateFailed, match=r'(?s)2 of 32 .*column "absent" in BatchData does not exist'):
         cleaned(tmp_path, made)
     errors = [entry["error"] for entry in content(tmp_path)["detail"] if entry["error"]]
     assert len(errors) == 2 and all(errors)
@@ -244,7 +244,7 @@ def test_judge_quality_is_a_warning_that_says_why_where_the_card_calls_the_judge
 
 def test_an_invariant_of_verdicts_fails_whatever_the_card_says(tmp_path: Path, made: healthy.Tables) -> None:
     edit("verdicts", 0, p=None)(made)
-    with pytest.raises(GateFailed, match="1 of 29 expectations failed"):
+    with pytest.raises(GateFailed, match="1 of 31 expectations failed"):
         verdicts(tmp_path, made, "consistency 0.00")
 
 

@@ -222,6 +222,8 @@ NULLABLE: dict[str, dict[str, str | set[str]]] = {
     "asked": {"reason": {"unexplained"}, "answers": "nobody asked the second question"},
     "samples": {"response": {"unexplained"}},
     "verdicts": {
+        "response_a": {"other_texts"},
+        "response_b": {"other_texts"},
         "p": {"ok_without_p"},
         "p_first": {"ok_without_p"},
         "p_second": "one order was asked",
