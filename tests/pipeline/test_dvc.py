@@ -180,3 +180,15 @@ def test_a_queued_experiment_runs_when_the_queue_is_run(clone: Clone) -> None:
     clone.dvc("exp", "run", "--queue", "-n", "later", "-S", "clean.variant=only-tails", "clean")
     clone.dvc("exp", "run", "--run-all", "-j", "1")
     assert "later" in clone.dvc("exp", "list", "--name-only").stdout
+
+
+@pytest.mark.slow
+def test_an_experiment_in_report_mode_marks_everything_downstream(clone: Clone) -> None:
+    # The rules leave nothing of what two random layers write, and sft needs rows.
+    clone.dvc("exp", "run", "-n", "dirty", *FAILS, "-S", "clean.variant=none", "report")
+    page = (clone.root / "metrics/report/index.html").read_text(encoding="utf-8")
+    assert "Gates failed and the run went on (gates.mode is report)" in page
+    table = " ".join(clone.run("cai", "results").stdout.split())
+    for model in ("sft", "dpo"):
+        for told in (page, table):
+            assert re.search(rf"{model}: trained on data that failed gate [^.:]*\bprompts\b", told), model
