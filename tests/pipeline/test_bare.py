@@ -68,5 +68,18 @@ def test_every_other_stage_but_gates_and_report_runs_alone(clone: Clone, bare: d
     params = clone.params()
     params["clean"]["variant"] = "none"  # the rules leave nothing of what two random layers write, and sft needs rows
     clone.write_params(params)
-    alone(clone, bare, "clean", "instruct", "sft", "sample", "judge", "pair", "dpo", "judge_card", "answer dpo", "score dpo")
+    alone(
+        clone,
+        bare,
+        "clean",
+        "instruct",
+        "sft",
+        "sample",
+        "judge",
+        "pair",
+        "dpo",
+        "judge_card",
+        "answer dpo",
+        "score dpo",
+    )
     assert pl.read_csv(clone.root / "metrics/eval/dpo.outcomes.csv").height > 0
