@@ -353,11 +353,9 @@ class HFModel:
                 part.batch_repeat_interleave(end - start)
             width = len(tails[end - 1])
             ids = torch.full((end - start, width), int(self._tokenizer.pad_token_id or 0))
-            mask = torch.zeros((end - start, shared + width), dtype=torch.long)
-            mask[:, :shared] = 1
             for place, tail in enumerate(tails[start:end]):
                 ids[place, width - len(tail) :] = torch.tensor(tail)
-                mask[place, shared + width - len(tail) :] = 1
+            mask = _attention_mask(shared, [len(tail) for tail in tails[start:end]])
             out = model(
                 input_ids=ids.to(self._device),
                 attention_mask=mask.to(self._device),
@@ -377,10 +375,7 @@ class HFModel:
                     layer.take_group(group, start, len(tails), shared, longest)
         places = {ids: place for place, ids in enumerate(unique)}
         index = torch.tensor([places[ids] for ids in rows])
-        mask = torch.zeros((len(rows), shared + longest), dtype=torch.long)
-        mask[:, :shared] = 1
-        for place, row in enumerate(rows):
-            mask[place, shared + longest - (len(row) - shared) :] = 1
+        mask = _attention_mask(shared, [len(row) - shared for row in rows])
         if cache is not None and index.tolist() != list(range(len(unique))):
             cache.batch_select_indices(index.to(self._device))
         whole = torch.cat(logits)
@@ -660,6 +655,14 @@ def _shared_tokens(rows: Sequence[tuple[int, ...]]) -> int:
     most = min(len(row) for row in rows) - 1
     same = next((i for i in range(most) if first[i] != last[i]), most)
     return same if same >= _SHARED_TOKENS else 0
+
+
+def _attention_mask(shared: int, lengths: Sequence[int]) -> torch.Tensor:
+    """(rows, ``shared`` + longest): the common beginning, padding to the left of each row's rest, and that rest."""
+    import torch
+
+    places = torch.arange(shared + max(lengths))[None]
+    return ((places < shared) | (places >= places.shape[-1] - torch.tensor(lengths)[:, None])).long()
 
 
 @contextlib.contextmanager
