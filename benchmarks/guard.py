@@ -184,8 +184,7 @@ def run(root: Path, names: Sequence[str]) -> None:
         )
         summary[name] = {key: facts.get(key) for key in kept}
         summary[name] |= json.loads((out / "degeneration.json").read_text())
-        if (out / "guard.csv").exists():
-            looks = out / "guard.csv"  # absent where sft.guard.every_steps is 0
+        looks = out / "guard.csv"  # absent where sft.guard.every_steps is 0
         summary[name]["guard"] = looks.read_text().splitlines() if looks.exists() else []
         (root / "found/summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         print(name, json.dumps(summary[name]), flush=True)
