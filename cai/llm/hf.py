@@ -8,6 +8,7 @@ row's text depends on its neighbours and a killed run cannot go on. Here
   batch is one file under ``work/parts``. A run that was killed redoes the unfinished batch in the same composition
   and never re-batches what is left;
 * prompts are read in groups of nearly the same length, each different prompt once and a common beginning once;
+* on a CPU attention reads what a row really holds, not the padding of the longest, and the common beginning once;
 * on a CPU two batches are computed side by side, each by half of the cores: two cores that share every small
   operation wait for each other, two that work on rows of their own do not;
 * a stage whose parts are all there opens the tokenizer only: no weights, no torch.
@@ -38,6 +39,7 @@ import numpy as np
 
 from cai.dialogue import Dialogue, Turn, messages
 from cai.errors import ModelError, ParamsError
+from cai.llm.attention import held, reading, use
 from cai.llm.cache import write_atomically
 from cai.llm.model import Choice, Completion, FinishReason, Progress, Request, Sampling
 from cai.llm.weights import (
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Part of every part's name: a change of the loop below must not read what the old loop wrote.
-_LOOP = "2"
+_LOOP = "3"
 
 # A common beginning (a judge's instruction, demonstrations) is computed once per batch when it is at least this long.
 _SHARED_TOKENS = 48
@@ -158,6 +160,7 @@ class HFModel:
         self._control = control_tokens(self._tokenizer)
         self._loaded: Any = None
         self._device: Any = None
+        self._is_ragged = False
 
     # --- the protocol ---
 
@@ -324,7 +327,12 @@ class HFModel:
         if self._loaded is None:
             _spare_page_faults()
             self._loaded, self._device = _load(self.weights(), self._precision)
+            self._is_ragged = self._device.type == "cpu" and self._is_plain() and use(self._loaded)
         return self._loaded
+
+    def _is_plain(self) -> bool:
+        """Whether every layer's cache holds all tokens in their order, and nothing else."""
+        return all(type(layer) is _growing_layer() for layer in _growing_cache(self._loaded.config).layers)
 
     def _prefill(self, rows: Sequence[tuple[int, ...]], *, keep: bool) -> tuple[Any, torch.Tensor, torch.Tensor]:
         """Cache (None unless ``keep``), attention mask (rows, tokens) and next-token logits (rows, vocabulary).
@@ -346,8 +354,8 @@ class HFModel:
         cache: Any = None
         logits: list[torch.Tensor] = []
         # A cache whose layers are not all of the plain kind cannot be put together from groups.
-        plain = all(type(layer) is _growing_layer() for layer in _growing_cache(model.config).layers)
-        for start, end in _groups([len(ids) for ids in tails], _PASS_TOKENS[_device_type()] if plain else None):
+        most = _PASS_TOKENS[_device_type()] if self._is_plain() else None
+        for start, end in _groups([len(ids) for ids in tails], most):
             part = _growing_cache(model.config) if beginning is None else copy.deepcopy(beginning)
             if shared:
                 part.batch_repeat_interleave(end - start)
@@ -395,12 +403,15 @@ class HFModel:
         with torch.inference_mode():
             model = self._model()
             cache, mask, logits = self._prefill([row.ids for row in batch], keep=True)
+            shared = _shared_tokens(list({row.ids for row in batch}))
+            starts = [mask.shape[-1] - len(row.ids) + shared for row in batch]  # of each row's own tokens in the cache
             positions = mask.sum(-1, keepdim=True) - 1
             budgets = [_sampling(row).max_new_tokens for row in batch]
             sampler = _Sampler([_sampling(row) for row in batch], [row.key for row in batch], logits.device)
             texts: list[list[int]] = [[] for _ in batch]
             finish: list[FinishReason | None] = [None] * len(batch)
             live = list(range(len(batch)))
+            here = held(shared, starts, mask.shape[-1]) if self._is_ragged else None
             while True:
                 drawn = sampler.next(logits, len(texts[live[0]]) if live else 0, live)
                 n_open = 0
@@ -423,16 +434,19 @@ class HFModel:
                     cache.batch_select_indices(index)
                     mask, positions, drawn = mask[index], positions[index], drawn[index.to(drawn.device)]
                     live = [live[index] for index in kept]
+                    starts = [starts[index] for index in kept]
+                    here = held(shared, starts, mask.shape[-1]) if self._is_ragged else None
                 mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
                 positions = positions + 1
-                out = model(
-                    input_ids=drawn[:, None].to(mask.device),
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                )
+                with reading(here):
+                    out = model(
+                        input_ids=drawn[:, None].to(mask.device),
+                        attention_mask=mask,
+                        position_ids=positions,
+                        past_key_values=cache,
+                        use_cache=True,
+                        logits_to_keep=1,
+                    )
                 logits = out.logits[:, -1].float()
         return [
             _Drawn(tuple(text[:budget]), cast(FinishReason, reason))
