@@ -105,7 +105,9 @@ def build(raw: pl.DataFrame, instructions: pl.DataFrame, evaluation: Sequence[Se
     """
     asked = sorted({turn for turns in evaluation for turn in turns})
     prompts, counts = cut_prompts(raw, asked, cut)
-    helpful, helpful_counts = cut_instructions(instructions, asked, cut)
+    held_out = prompts.filter(pl.col("split") == "heldout").get_column("turns").to_list()
+    kept_back = sorted({turn["text"] for turns in held_out for turn in turns if turn["role"] == "user"})
+    helpful, helpful_counts = cut_instructions(instructions, asked, cut, kept_back)
     return Built(prompts, helpful, {**counts, "instructions": helpful_counts})
 
 
@@ -177,8 +179,13 @@ def cut_prompts(raw: pl.DataFrame, asked: Sequence[str], cut: Cut) -> tuple[pl.D
     }
 
 
-def cut_instructions(raw: pl.DataFrame, asked: Sequence[str], cut: Cut) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The instructions frame, and n_rows_in, n_in, n_kept, dropped, splits; the same rules as for prompts."""
+def cut_instructions(
+    raw: pl.DataFrame, asked: Sequence[str], cut: Cut, held_out: Sequence[str] = ()
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The instructions frame, and n_rows_in, n_in, n_kept, dropped, splits; the same rules as for prompts.
+
+    ``held_out``: the user turns of the held-out prompts, which `answer` asks beside the evaluation prompts.
+    """
     section = cut.instructions
     rows = raw.select("instruction", "input", "output").rows()
     used = _in_hash_order(rows, cut.seed, section.limit)
@@ -192,9 +199,11 @@ def cut_instructions(raw: pl.DataFrame, asked: Sequence[str], cut: Cut) -> tuple
             dropped["empty_output"] += 1
         else:
             pairs.append((prompt, output.strip()))
-    hits = duplicates.matched([prompt for prompt, _ in pairs], asked, cut.near_duplicates)
-    dropped["evaluation_prompt"] += sum(hit is not None for hit in hits)
-    clean = sorted(pair for pair, hit in zip(pairs, hits, strict=True) if hit is None)
+    for reason, theirs in (("evaluation_prompt", asked), ("heldout_prompt", held_out)):
+        hits = duplicates.matched([prompt for prompt, _ in pairs], theirs, cut.near_duplicates)
+        dropped[reason] += sum(hit is not None for hit in hits)
+        pairs = [pair for pair, hit in zip(pairs, hits, strict=True) if hit is None]
+    clean = sorted(pairs)
     by_id: dict[str, tuple[str, str]] = {}
     for prompt, output in clean:
         # Sorted: of several answers to one instruction the first in code point order stays, whatever the row order.

@@ -1,4 +1,4 @@
-"""The gate of data/supervised/instructions.parquet: the helpful rows, apart from the evaluation and from each other."""
+"""The gate of data/supervised/instructions.parquet: helpful rows, apart from all that is evaluated and each other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from cai.artifacts.evaluation import EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS as TABLE
+from cai.artifacts.prompts import PROMPTS
 from cai.params import Section, Share
 from cai.quality.checking.accounting import ids, unsorted
 from cai.quality.checking.bounds import Facts
@@ -24,10 +25,10 @@ from cai.quality.checking.checks import (
     within,
     zero,
 )
-from cai.quality.checking.leaks import LEAST, evaluation_similarity, human_turns, turn_hash
+from cai.quality.checking.leaks import HELD_OUT, LEAST, evaluation_similarity, human_turns, said_in, turn_hash
 from cai.quality.checking.texts import blank, hashed, n_chars, near_repeats
 
-PARENTS = (Parent(EVALUATION_PROMPTS, ("turns_text",)),)
+PARENTS = (Parent(EVALUATION_PROMPTS, ("turns_text",)), Parent(PROMPTS, (HELD_OUT,)))
 
 
 class Thresholds(Section):
@@ -57,6 +58,7 @@ def slim(frame: pl.DataFrame, parents: Mapping[str, pl.DataFrame]) -> pl.DataFra
         hashed("response").alias("text_hash"),
         near_repeats(frame.get_column("response")).alias("near_repeat"),
         evaluation_similarity(frame.height, said, asked),
+        evaluation_similarity(frame.height, said, said_in(parents["prompts"])).alias("heldout_similarity"),
     )
 
 
@@ -94,6 +96,11 @@ def expectations(thresholds: Thresholds, sizes: Mapping[str, int]) -> list[Check
             "evaluation_similarity",
             thresholds.evaluation_similarity,
             "no human turn is a turn of an evaluation prompt, or holds one or nearly one (share of its word 3-grams)",
+        ),
+        below(
+            "heldout_similarity",
+            thresholds.evaluation_similarity,
+            "no human turn is a turn of a held-out prompt, or holds one or nearly one (share of its word 3-grams)",
         ),
         share_at_most("same_text", thresholds.max_same_text_share, "no single response is given again and again"),
         share_at_most(

@@ -126,6 +126,17 @@ def _first_turn(made: Tables, **values: str) -> None:
     made["prompts"] = pl.DataFrame(rows, schema=made["prompts"].schema, orient="row").sort("prompt_id")
 
 
+def _held_out(words: Callable[[str], str]) -> Fault:
+    """An instruction that asks what a held-out prompt asks."""
+
+    def fault(made: Tables) -> None:
+        held_out = made["prompts"].filter(pl.col("split") == "heldout").get_column("prompt").to_list()
+        prompt = words(held_out[0])
+        edit("instructions", 0, prompt=prompt, turns=structs((Turn("user", prompt),)))(made)
+
+    return fault
+
+
 def _opened_twice(made: Tables) -> None:
     """Two transcripts of different splits whose first human turns differ in case and signs alone."""
     rows = made["prompts"].to_dicts()
@@ -320,6 +331,8 @@ INSTRUCTION_CASES: list[Case] = [
     ("instructions", "a prompt in two splits", edit("instructions", 1, prompt="Describe one apple attic desert 0", turns=structs((Turn("user", "Describe one apple attic desert 0"),))), {"n_same_prompt"}),
     ("instructions", "an evaluation prompt", edit("instructions", 0, prompt="Compose for an evaluation apple attic desert 0", turns=structs((Turn("user", "Compose for an evaluation apple attic desert 0"),))), {"evaluation_similarity"}),
     ("instructions", "an evaluation prompt's second turn", edit("instructions", 0, prompt="Now shorten it apple attic desert 0", turns=structs((Turn("user", "Now shorten it apple attic desert 0"),))), {"evaluation_similarity"}),
+    ("instructions", "a held-out prompt", _held_out(lambda said: said), {"heldout_similarity"}),
+    ("instructions", "a held-out prompt inside a longer task", _held_out(lambda said: f"Before you do anything else: {said} And keep it short."), {"heldout_similarity"}),
     ("instructions", "one response for all", every("instructions", response="It depends."), {"same_text_share"}),
     ("instructions", "near repeats", every("instructions", response=lambda row: f"{row['response']} {LOOP * 4}"), {"near_repeat_share"}),
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from cai.errors import ArtifactError, GateFailed, ParamsError
@@ -309,6 +310,23 @@ def test_a_table_that_spans_slices_is_checked_as_one(
     whole = cleaned(tmp_path, made)
     monkeypatch.undo()
     assert whole.detail == cleaned(tmp_path, made).detail
+
+
+@pytest.mark.parametrize("artifact", list(healthy.TABLES))
+def test_slices_give_the_frame_that_the_whole_table_gives(
+    artifact: str, tmp_path: Path, made: healthy.Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slim frame and what is taken of the parents, read seven rows at a time and at once."""
+    healthy.write(tmp_path, made)
+    suite, found = gate.suite_of(artifact), []
+    for rows in (7, gate.ROW_GROUP):
+        monkeypatch.setattr(gate, "ROW_GROUP", rows)
+        parents = {parent.table.name: gate._parent(parent, tmp_path) for parent in suite.PARENTS}
+        lazy, n_rows = gate._open(healthy.TABLES[artifact], tmp_path)
+        found.append([gate._slim(suite, lazy, n_rows, parents), *parents.values()])
+    assert n_rows == made[artifact].height and (n_rows > 7 or artifact in ("dropped", "edits", "excluded"))
+    for sliced, whole in zip(*found, strict=True):
+        assert_frame_equal(sliced, whole)
 
 
 def test_an_unknown_artifact_is_refused() -> None:

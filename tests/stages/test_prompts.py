@@ -229,6 +229,17 @@ def test_instruction_rows_are_accounted_for_in_the_same_way():
     assert river["response"] in ("Another answer.", "The Tagus.")
 
 
+def test_an_instruction_that_a_held_out_prompt_asks_is_left_out():
+    talks = [asked(text, f"and then, of number {i}, what else is known?") for i, text in enumerate(sentences(60))]
+    built = build(raw(*talks), instructions(("Name a river in Spain", "", "The Ebro.")), [], cut())
+    held_out = built.prompts.filter(pl.col("split") == "heldout")
+    turn = max((turn["text"] for turn in held_out["turns"][0] if turn["role"] == "user"), key=len)
+    rows = instructions(("Name a river in Spain", "", "The Ebro."), (f"Please answer: {turn}", "", "no"))
+    again = build(raw(*talks), rows, [], cut())
+    assert again.prompts.equals(built.prompts) and again.instructions.equals(built.instructions)
+    assert again.metrics["instructions"]["dropped"] == {"heldout_prompt": 1}
+
+
 def test_instruction_splits_follow_the_test_share_and_the_order_of_rows_does_not_matter():
     rows = [(text, "", f"answer {i}") for i, text in enumerate(sentences(500))]
     frame, counts = cut_instructions(instructions(*rows), [], cut())

@@ -208,9 +208,14 @@ def _open(table: Table, root: Path) -> tuple[pl.LazyFrame, int]:
 
 
 def _parent(parent: Parent, root: Path) -> pl.DataFrame:
-    lazy, _ = _open(parent.table, root)
+    """What the suite needs of a parent, slice by slice: of texts their hashes, so no column of them lies in memory."""
+    lazy, n_rows = _open(parent.table, root)
     try:
-        return lazy.select(*parent.columns).collect()
+        slices = [
+            lazy.slice(start, ROW_GROUP).select(*parent.columns).collect(engine="in-memory")
+            for start in range(0, max(n_rows, 1), ROW_GROUP)
+        ]
+        return pl.concat(slices, rechunk=True)
     except pl.exceptions.PolarsError as error:
         raise ArtifactError(
             parent.table.path,

@@ -1,4 +1,4 @@
-"""Leaks from the evaluation into what is trained on."""
+"""Leaks into what is trained on, from the evaluation prompts and from those held out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ FEW_GRAMS = 4
 """Of an evaluation turn with fewer grams ("tell me more about it") a text may hold all by chance."""
 
 
+HELD_OUT = pl.col("turns").filter(pl.col("split") == "heldout")
+"""Of the prompts the dialogues that are held out: `answer` asks them beside the evaluation prompts."""
+
+
 def human_turns(frame: pl.DataFrame) -> pl.DataFrame:
     """The human turns of all rows: ``row`` (place in the frame), ``words`` (folded), in the order of the dialogue."""
     turns = frame.select("turns").with_row_index("row").explode("turns", empty_as_null=False).unnest("turns")
@@ -29,6 +33,12 @@ def turn_hash(n: int, turns: pl.DataFrame, which: Literal["first", "last"]) -> p
     found = turns.unique(subset="row", keep=which, maintain_order=True).select("row", pl.col("words").hash())
     rows = pl.DataFrame({"row": pl.Series(range(n), dtype=found.schema["row"])})
     return rows.join(found, on="row", how="left", maintain_order="left").get_column("words")
+
+
+def said_in(frame: pl.DataFrame) -> pl.Series:
+    """Every human turn of the dialogues in ``turns``, as it was written."""
+    turns = frame.select(pl.col("turns").explode(empty_as_null=False)).unnest("turns")
+    return turns.filter(pl.col("role") == "user").get_column("text")
 
 
 def evaluation_similarity(n: int, turns: pl.DataFrame, asked: pl.Series) -> pl.Series:
