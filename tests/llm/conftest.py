@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -58,6 +59,17 @@ def root(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     reference = resolve({"kind": "folder", "path": str(smollm2)})
     (base / "reference.json").write_text(json.dumps(reference))
     return root
+
+
+@pytest.fixture(scope="module")
+def loaded_once() -> Iterator[None]:
+    """Tokenizers and each precision's weights are loaded by the first test that needs them."""
+    from cai.llm import hf
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hf, "_load", functools.cache(hf._load))
+        patch.setattr(hf, "tokenizer", functools.cache(hf.tokenizer))
+        yield
 
 
 @pytest.fixture(scope="session")

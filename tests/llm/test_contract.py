@@ -18,8 +18,9 @@ from cai.errors import ModelError
 from cai.llm import hf, openai, vllm
 from cai.llm.model import Choice, Model, Request, Sampling
 from cai.llm.scripted import ScriptedModel
-from cai.llm.weights import tokenizer
 from tests.llm.conftest import Server, likelihoods, reply, silent
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 Open = Callable[[], Model]
 GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, max_new_tokens=6, seed=1)
@@ -48,7 +49,7 @@ class StandIn(types.ModuleType):
 
     class LLM:
         def __init__(self, model: str, dtype: str) -> None:
-            self._tokenizer = tokenizer(Path(model))
+            self._tokenizer = hf.tokenizer(Path(model))
 
         def generate(self, prompts: list[dict[str, list[int]]], params: Any) -> list[Any]:
             each = params if isinstance(params, list) else [params] * len(prompts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +52,7 @@ def _requests(temperature: float = 0.8, n: int = len(QUESTIONS), seed: int = 1) 
     ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def loaded_once() -> Iterator[None]:
-    """Each precision's weights are loaded by the first test that needs them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hf, "_load", functools.cache(hf._load))
-        yield
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 import polars as pl
 
 from cai.dialogue import Turn, prompt_id, structs
-from cai.training.callbacks import write_csv
 from tests.quality.healthy import TABLES, Tables
 
 Fault = Callable[[Tables], None]
@@ -776,6 +775,8 @@ CASES: list[Case] = [
 
 def write_curve(root: Path, losses: Sequence[float | None]) -> None:
     """A curve as training writes it, with a loss a step."""
+    from cai.training.callbacks import write_csv  # and torch, which no other fault needs
+
     rows = [{"step": step, "loss": loss, "grad_norm": 1.0} for step, loss in enumerate(losses, start=1)]
     write_csv(root / "metrics/curves/sft/train.csv", rows)
 

@@ -1,4 +1,7 @@
-"""Each number against a published value, scipy or statsmodels, or a count by hand."""
+"""Each number against a published value, scipy or statsmodels, or a count by hand.
+
+Both are imported where they are asked: every process of `make test` reads this file, and one runs it.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,8 @@ import itertools
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
 from cai.scoring import statistics as s
 
@@ -19,6 +18,8 @@ from cai.scoring import statistics as s
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 @settings(max_examples=60, deadline=None)
 def test_wilson_equals_statsmodels(case: tuple[int, int]) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
     assert s.wilson(*case) == pytest.approx(proportion_confint(*case, method="wilson"), abs=1e-9)
 
 
@@ -34,11 +35,15 @@ def test_wilson_gives_the_seed_papers_intervals_and_the_rule_for_zero() -> None:
 @given(st.integers(0, 200), st.integers(0, 200))
 @settings(max_examples=60, deadline=None)
 def test_exact_mcnemar_equals_statsmodels(b: int, c: int) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+
     expected = reference_mcnemar([[0, b], [c, 0]], exact=True).pvalue if b + c else 1.0
     assert s.mcnemar(b, c) == pytest.approx(min(1.0, expected), rel=1e-9)
 
 
 def test_mcnemar_stays_finite_for_thousands_of_pairs() -> None:
+    import scipy.stats
+
     assert s.mcnemar(1000, 1200) == pytest.approx(scipy.stats.binomtest(1000, 2200).pvalue, rel=1e-6)
 
 
@@ -55,6 +60,8 @@ def test_the_exact_permutation_test_counts_every_sign() -> None:
 
 
 def test_the_sampled_permutation_test_agrees_with_scipy_and_is_never_zero() -> None:
+    import scipy.stats
+
     rng = np.random.default_rng(5)
     differences = rng.normal(0.35, 1.0, 60)
     expected = scipy.stats.permutation_test(
@@ -85,6 +92,8 @@ def test_holm_rejects_exactly_what_stepping_down_rejects(p_values: list[float]) 
 # Few cases: statsmodels takes a tenth of a second for each.
 @pytest.mark.parametrize("p_values", [[0.4], [0.01, 0.04, 0.03, 0.005], [0.02, 0.02, 0.9, 0.0, 0.3], [1.0, 0.6, 0.6]])
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
     assert adjusted(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
 
 
@@ -93,6 +102,8 @@ def test_holm_does_not_count_a_missing_measure() -> None:
 
 
 def test_the_bootstrap_interval_agrees_with_scipy() -> None:
+    import scipy.stats
+
     values = np.random.default_rng(2).gamma(2.0, 2.0, 120)
     ours = s.mean(values.tolist())
     theirs = scipy.stats.bootstrap(
@@ -115,6 +126,8 @@ def test_a_cluster_counts_once_however_many_rows_it_has() -> None:
 
 
 def test_units_that_are_all_alike_have_an_interval_with_a_width() -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
     for value in (0.0, 1.0):
         found = s.mean([value] * 32, list(range(32)), unit="share")
         assert found.interval == pytest.approx(proportion_confint(int(32 * value), 32, method="wilson"), abs=1e-9)
