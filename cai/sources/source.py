@@ -164,11 +164,12 @@ def _is_instruction(row: Row) -> bool:
 
 
 def _lacks(part: Part, lacking: Sequence[int], expected: str) -> ArtifactError:
-    keys = sorted(part.rows[lacking[0] - 1])
+    row = part.rows[lacking[0] - 1]
+    keys = [f"{key} ({type(row[key]).__name__})" for key in sorted(map(str, row)) if key in row]
     return ArtifactError(
         f"{part.name}: row {lacking[0]}",
         f"{len(lacking)} of {len(part.rows)} rows are not of the expected shape",
-        got=f"keys {', '.join(map(str, keys[:8])) or 'none'}",
+        got=f"keys {', '.join(keys[:8]) or 'none'}",
         expected=expected,
         next_step="point fetch at the right file, or rename the columns",
     )

