@@ -335,34 +335,77 @@ def _llm_swarm(path: Path) -> Constitution:
     return Constitution(tuple(principles), comparison, tuple(chains))
 
 
+_CHECK = "check constitution.path and constitution.source in params.yaml"
+
+
 def _json(path: Path) -> object:
     place = str(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise ArtifactError(place, "no such file", next_step="check constitution.path and .source") from None
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ArtifactError(place, "no such file", got="nothing", expected="a JSON file", next_step=_CHECK) from None
+    except OSError as error:
+        raise ArtifactError(
+            place, "cannot be read", got=error.strerror, expected="a JSON file", next_step=_CHECK
+        ) from None
     except UnicodeDecodeError as error:
-        raise ArtifactError(place, "not UTF-8", got=f"byte at offset {error.start}") from None
+        raise ArtifactError(
+            place,
+            "not UTF-8",
+            got=f"byte at offset {error.start}",
+            expected="UTF-8",
+            next_step="convert the file to UTF-8",
+        ) from None
+    if content.startswith(b"version https://git-lfs"):
+        raise ArtifactError(
+            place,
+            "a git-LFS pointer, not the file",
+            got=f"{len(content)} bytes",
+            expected="a JSON file",
+            next_step="git lfs pull in the repository it came from",
+        )
+    if not text.strip():
+        raise ArtifactError(
+            place, "the file is empty", got=f"{len(content)} bytes", expected="a JSON file", next_step=_CHECK
+        )
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ArtifactError(f"{place}: line {error.lineno}", "not valid JSON", got=error.msg) from None
+        at, got = f"{place}: line {error.lineno}", error.msg
+    except RecursionError:
+        at, got = place, "brackets nested too deeply"
+    raise ArtifactError(at, "not valid JSON", got=got, expected="one JSON document", next_step=_CHECK)
 
 
 def _object(value: object, place: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ArtifactError(place, "not an object", got=type(value).__name__, expected="{...}")
+        raise ArtifactError(place, "not an object", got=type(value).__name__, expected="{...}", next_step=_CHECK)
     return value
 
 
 def _list(value: object, place: str) -> list[Any]:
     if not isinstance(value, list):
-        raise ArtifactError(place, "not a list", got="nothing" if value is None else type(value).__name__)
+        raise ArtifactError(
+            place,
+            "not a list",
+            got="nothing" if value is None else type(value).__name__,
+            expected="[...]",
+            next_step=_CHECK,
+        )
     return value
 
 
 def _text(value: object, key: str, place: str) -> str:
     found = _object(value, place).get(key)
     if not isinstance(found, str) or not found.strip():
-        raise ArtifactError(f"{place}.{key}", "no text", got="nothing" if found is None else type(found).__name__)
+        raise ArtifactError(
+            f"{place}.{key}",
+            "no text",
+            got="nothing" if found is None else type(found).__name__,
+            expected="text",
+            next_step=_CHECK,
+        )
     return found.strip()
 
 

@@ -114,16 +114,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ParamsError: missing, not UTF-8, not YAML, or not a mapping.
     """
+    mend = f"git diff {path.name} shows what changed; git checkout {path.name} takes it back"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParamsError(path.name, "no such file", next_step="run inside the project, or git checkout it") from None
+    except OSError as error:
+        raise ParamsError(
+            path.name,
+            "cannot be read",
+            got=error.strerror,
+            expected="a file",
+            next_step="run inside the project, or git checkout it",
+        ) from None
     except UnicodeDecodeError as error:
-        raise ParamsError(path.name, "not UTF-8", got=str(error)) from None
-    except yaml.YAMLError as error:
-        raise ParamsError(path.name, "not valid YAML", got=" ".join(str(error).split())) from None
+        raise ParamsError(path.name, "not UTF-8", got=str(error), expected="UTF-8", next_step=mend) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        said = " ".join(str(error).replace("<unicode string>", path.name).split())
+        raise ParamsError(path.name, "not valid YAML", got=said, expected="YAML", next_step=mend) from None
     if not isinstance(content, dict):
-        raise ParamsError(path.name, "not a mapping of sections", got=type(content).__name__)
+        got = "nothing" if content is None else type(content).__name__
+        raise ParamsError(path.name, "not a mapping of sections", got=got, expected="section: {...}", next_step=mend)
     return content
 
 

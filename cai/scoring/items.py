@@ -18,19 +18,43 @@ def read_bytes(path: Path, expected: str) -> tuple[str, str]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ArtifactError(str(path), "no such file", expected=expected) from None
+        raise ArtifactError(
+            str(path), "no such file", got="nothing", expected=expected, next_step="check the path in params.yaml"
+        ) from None
     except OSError as error:
-        raise ArtifactError(str(path), "cannot be read", got=error.strerror, expected=expected) from None
+        raise ArtifactError(
+            str(path),
+            "cannot be read",
+            got=error.strerror,
+            expected=expected,
+            next_step="check the path in params.yaml",
+        ) from None
     if data.startswith(b"version https://git-lfs.github.com/spec/"):
         raise ArtifactError(
-            str(path), "is a Git LFS pointer, not the file", expected=expected, next_step="git lfs pull"
+            str(path),
+            "is a git-LFS pointer, not the file",
+            got=f"{len(data)} bytes",
+            expected=expected,
+            next_step="git lfs pull",
         )
     if not data.strip():
-        raise ArtifactError(str(path), "is empty", expected=expected)
+        raise ArtifactError(
+            str(path),
+            "is empty",
+            got=f"{len(data)} bytes",
+            expected=expected,
+            next_step="get the file again and compare its size with the source's",
+        )
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ArtifactError(str(path), "is not UTF-8", got=f"byte {error.start}", expected=expected) from None
+        raise ArtifactError(
+            str(path),
+            "is not UTF-8",
+            got=f"byte {error.start}",
+            expected=expected,
+            next_step="convert the file to UTF-8",
+        ) from None
     return text, hashlib.sha256(data).hexdigest()
 
 

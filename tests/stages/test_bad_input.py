@@ -101,9 +101,14 @@ def test_a_file_found_right_once_is_checked_again_when_it_changes(project: Path)
     refused(stage(project, "fetch"), "pair.labels")
 
 
-def test_params_yaml_that_is_no_yaml_is_told(project: Path) -> None:
-    (project / "params.yaml").write_text("fetch: [", encoding="utf-8")
-    refused(stage(project, "fetch"), "params.yaml", "not valid YAML")
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [("fetch: [", "not valid YAML"), ("[" * 5_000, "not valid YAML"), ("", "not a mapping of sections; got nothing")],
+    ids=["syntax", "nested too deeply", "empty"],
+)
+def test_params_yaml_that_is_no_yaml_is_told(project: Path, content: str, word: str) -> None:
+    (project / "params.yaml").write_text(content, encoding="utf-8")
+    refused(stage(project, "fetch"), "params.yaml", word, "next: git diff params.yaml")
 
 
 @pytest.mark.parametrize(
