@@ -249,10 +249,10 @@ class CollapseGuard(TrainerCallback):
 
     @staticmethod
     def curve(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """One row per look: step and every measure."""
+        """One row per look: step and every measure, by name: a resumed run reads its log back with sorted keys."""
         looks = {
             entry["step"]: {"step": entry["step"]}
-            | {key.removeprefix("guard/"): value for key, value in entry.items() if key.startswith("guard/")}
+            | {key.removeprefix("guard/"): entry[key] for key in sorted(entry) if key.startswith("guard/")}
             for entry in history
             if any(key.startswith("guard/") for key in entry)
         }

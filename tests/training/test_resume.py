@@ -26,14 +26,18 @@ train(*json.loads(sys.argv[1]))
 
 
 def train(kind: str, weights: str, folder: str) -> list[str]:
-    """What the run said. Two epochs of four steps, a checkpoint every other step; dropout draws random numbers."""
+    """What the run said. Two epochs of four steps, a checkpoint every other step; dropout draws random numbers.
+
+    The collapse guard looks at every other step too: a resumed run knows what it saw before the kill.
+    """
     from cai.training.dpo import train_dpo
     from cai.training.sft import train_sft
     from cai.training.tuning import DpoTuning, SftTuning
 
     said: list[str] = []
     out, places = Path(folder), {"name": kind, "base": "base:0", "curves": Path(folder) / "curves", "say": said.append}
-    options: dict[str, Any] = {"epochs": 2, "dropout": 0.1}
+    guard = {"every_steps": 2, "n_prompts": 2, "max_new_tokens": 4, "max": {"repeated_sentence_share": 0.5}}
+    options: dict[str, Any] = {"epochs": 2, "dropout": 0.1, "guard": guard}
     if kind == "sft":
         rows = sft_rows(14)
         train_sft(
@@ -92,6 +96,7 @@ def test_a_killed_run_continues_and_ends_with_the_bytes_of_one_left_alone(
     assert not (killed / "out").exists(), "killed before it wrote anything"
     assert train(kind, str(tiny), str(killed)) == [f"{kind} continues at step 6/8"]
     first, second = contents(straight), contents(killed)
+    assert first["curves/guard.csv"].count(b"\n") == 1 + 5, "looks at steps 0, 2, 4, 6 and 8"
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
     assert not any((killed / "work" / "train").iterdir()), "checkpoints of a finished run are removed"
