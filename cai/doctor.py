@@ -27,6 +27,8 @@ PACKAGES = (
     "great_expectations",
     "gguf",
 )
+OWN_SETS = ("redteam", "benign", "xstest", "hexphi")
+"""The evaluation sets that are read from a path."""
 SERVER_SECTIONS = ("respond", "critique", "revise", "sample", "judge", "answer")
 LARGE = 10**9
 """Weights from which a CPU is no place to train: ours."""
@@ -49,6 +51,7 @@ def examine(params: Mapping[str, Any], root: Path) -> list[Finding]:
         _python(),
         _gpu(params, root),
         _disk(params, root),
+        *_inputs(params, root),
         *_weights(params),
         *_servers(params),
     ]
@@ -95,6 +98,29 @@ def _disk(params: Mapping[str, Any], root: Path) -> Finding:
     well = free >= needed
     said = f"{free / GIB:.0f} GiB free, about {needed / GIB:.0f} wanted"
     return Finding("disk", well, said, None if well else "rm -r .work/weights .work/parts   # rebuilt when missing")
+
+
+def _inputs(params: Mapping[str, Any], root: Path) -> list[Finding]:
+    """The files that params.yaml names: of one that is missing dvc says the path, not which key holds it."""
+    sets = params["benchmarks"]
+    named = {
+        "fetch.path": params["fetch"]["path"],
+        "fetch.instructions.path": params["fetch"]["instructions"]["path"],
+        "constitution.path": params["constitution"]["path"],
+        "judge_card.pairs": params["judge_card"]["pairs"],
+        "dpo.helpful.path": params["dpo"]["helpful"]["path"],
+        "judge_card.hhh": params["judge_card"]["hhh"],
+        "judge_card.hh": params["judge_card"]["hh"],
+        "benchmarks.mtbench.folder": sets["mtbench"]["folder"] if sets["mtbench"]["n"] != 0 else None,
+        **{f"benchmarks.{name}.path": sets[name]["path"] for name in OWN_SETS if sets[name]["n"] != 0},
+    }
+    there = {key: path for key, path in named.items() if path is not None}
+    missing = [
+        Finding("inputs", False, f"{key}: {path!r} is not there", f"set {key} in params.yaml")
+        for key, path in there.items()
+        if not path or not (root / path).exists()
+    ]
+    return missing or [Finding("inputs", True, f"{len(there)} files and folders are there")]
 
 
 def _weights(params: Mapping[str, Any]) -> list[Finding]:

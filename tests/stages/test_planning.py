@@ -91,3 +91,13 @@ def test_the_doctor_names_what_is_missing_with_a_command(tmp_path: Path, monkeyp
     assert next(one for one in findings if one.what == "server (judge)").well
     assert "sk-marker-5f1" not in repr(findings)
     assert all(one.well for one in doctor.examine(params(tmp_path, "smollm2"), ROOT) if one.what != "disk")
+
+
+def test_the_doctor_names_every_key_whose_file_is_not_there(tmp_path: Path) -> None:
+    section = params(
+        tmp_path, "smollm2", "fetch.path=/nowhere/a.jsonl", "constitution.path=no.json", "benchmarks.xstest.path=x.csv"
+    )
+    said = [one.fact for one in doctor.examine(section, ROOT) if one.what == "inputs" and not one.well]
+    assert said == ["fetch.path: '/nowhere/a.jsonl' is not there", "constitution.path: 'no.json' is not there"]
+    section["benchmarks"]["xstest"]["n"] = 5  # before, it was named but not asked for
+    assert len([one for one in doctor.examine(section, ROOT) if not one.well and one.what == "inputs"]) == 3
