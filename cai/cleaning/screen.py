@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cai.cleaning.rules.closings import COURTESY, PLAIN
+from cai.cleaning.rules.closings import COURTESY, FORMULA_HINTS, PLAIN
 from cai.cleaning.view import Row
 from cai.text.emoji import MAYBE as MAYBE_FACE
 from cai.text.roles import MAYBE as MAYBE_TAG
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
-_BITS = ("odd", "tag", "lead", "face", "repeat", "courtesy", "talk", "tail", "copy", "face_at_all")
+_BITS = ("odd", "tag", "lead", "face", "repeat", "courtesy", "talk", "tail", "copy", "face_at_all", "strange")
 EVERYTHING = frozenset(_BITS)
 NEEDS: dict[str, str] = {
     "encoding": "odd",
@@ -38,7 +38,7 @@ NEEDS: dict[str, str] = {
     "meta_talk": "talk",
     "cut_tail": "tail",
     "copies": "copy",
-    "strange_tail": "odd",
+    "strange_tail": "strange",
     "remains": "repeat",
     "repeated_phrases": "repeat",
 }
@@ -49,7 +49,7 @@ MARKING = frozenset({"strange_tail"})
 """Rules that make nothing but marks, which nobody but the editor reads."""
 
 _ODD = r"[^\t\n\x20-\x7e‘’“”–—…]"
-_FOREIGN = r"[\x{0900}-\x{1fff}\x{2e80}-\x{abff}\x{ac00}-\x{d7ff}\x{f900}-\x{faff}\x{20000}-\x{3ffff}]"
+_FOREIGN = r"[\x{0370}-\x{1fff}\x{2e80}-\x{abff}\x{ac00}-\x{d7ff}\x{f900}-\x{faff}\x{20000}-\x{3ffff}]"
 """Scripts that the ASCII screens know nothing of."""
 _ODD_ONE = re.compile(_ODD)
 _FOREIGN_ONE = re.compile(re.sub(r"\\x\{([0-9a-f]+)\}", lambda match: chr(int(match[1], 16)), _FOREIGN))
@@ -57,7 +57,6 @@ _HEAD = 420
 _FEW = 24
 _FACE, _TAG = MAYBE_FACE.pattern, MAYBE_TAG.pattern
 _FACES = 3
-_SOUP = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}|[a-z]\d[a-z]?\d", re.I)
 _LEADS = (
     "revis",
     "rewri",
@@ -130,14 +129,15 @@ def suspicions(texts: Sequence[str], rows: Sequence[Row], *, marks: bool = True)
     found[4], found[5] = _repeats(raw, odd)
     found[6] |= odd
     found[9] = n_faces > 0
+    found[10] = marks
     for place, (text, row) in enumerate(zip(texts, rows, strict=True)):
         stripped = text.rstrip()
         if not found[7, place]:
             found[7, place] = _may_be_cut(stripped, row, odd[place])
-        if marks and not odd[place] and _SOUP.search(text, max(0, len(text) - 160)):
-            found[0, place] = True
         if row.response is not None or row.critique is not None:
             found[8, place] = True
+        if "))))))))" in text or "((((((((" in text or "DDDDDDDD" in text:
+            found[3, place] = True
         tail = stripped[-7:]
         if text.find(tail, max(0, len(text) - _PERIOD), len(stripped) - 1) >= 0:
             found[4, place] = True
@@ -315,13 +315,14 @@ def _repeats(raw: list[bytes], odd: Numbers) -> tuple[Numbers, Numbers]:
     near = from_end <= _LAST_WORDS
     bits = _low_bits(words)
     courtesy = np.bincount(row_of[near & _tables()[0][bits]], minlength=n_rows) >= 3
+    offers = np.bincount(row_of[near & _tables()[2][bits]], minlength=n_rows) >= 2
     strange = np.bincount(row_of[(from_end <= _LAST_FEW) & ~_tables()[1][bits]], minlength=n_rows) <= _STRANGE
-    return repeated, courtesy & strange
+    return repeated, courtesy & (strange | offers) | odd
 
 
 @cache
-def _tables() -> tuple[Numbers, Numbers]:
-    return _known(COURTESY), _known(COURTESY | PLAIN)
+def _tables() -> tuple[Numbers, Numbers, Numbers]:
+    return _known(COURTESY | FORMULA_HINTS), _known(COURTESY | PLAIN), _known(FORMULA_HINTS)
 
 
 def _twice(hashes: Numbers, row_of: Numbers, n_rows: int) -> Numbers:

@@ -12,6 +12,12 @@ from cai.text.regions import Region, touches
 
 _GAP = regex.compile(r"[\s.,!?…~;:*_\u200b\u200d\ufe0f\u2060-]*\Z")
 _STARS = frozenset("★☆⭐🌟✭✮✰")
+_SHAPES = frozenset("⬛⬜◼◻◾◽▪▫🔲🔳⚫⚪🔴🔵🟠🟡🟢🟣🟤🟥🟦🟧🟨🟩🟪🟫🔶🔷🔸🔹")
+"""What bars of progress and little boards are drawn with."""
+BAR = 12
+_STRETCHED = regex.compile(r"([)(DdPp\]\[|])\1{7,}\Z")
+"""A mouth of eight signs."""
+SHOWN = 5
 _KEPT = frozenset({"code", "table"})
 _BULLET = regex.compile(r"^[ \t>]*(?:[-*•]|\d+[.)])?[ \t]*$")
 TAIL = 200
@@ -29,10 +35,13 @@ def surplus(text: str, found: list[Region]) -> list[tuple[int, int]]:
     [(12, 15)]
     """
     faces = clusters(text)
-    if len(faces) < RUN:
-        return []
     if found:
         faces = [face for face in faces if not touches(found, face[0], face[1], _KEPT)]
+    stretched = [match for start, end, _ in faces if (match := _STRETCHED.search(text[:end], start))]
+    if stretched:
+        return [(match.start() + 1, match.end()) for match in stretched]
+    if len(faces) < RUN:
+        return []
     drawn = _drawing_lines(text, faces)
     gone: list[tuple[int, int]] = []
     run: list[tuple[int, int, str]] = []
@@ -51,8 +60,10 @@ def _run(text: str, run: list[tuple[int, int, str]]) -> list[tuple[int, int]]:
     if len(run) < RUN:
         return []
     forms = [form for _, _, form in run]
-    if len(run) <= 5 and set(forms) <= _STARS:
+    if (len(run) <= 5 and set(forms) <= _STARS) or (len(run) <= BAR and set(forms) <= _SHAPES):
         return []
+    if len(run) <= SHOWN and text[: run[0][0]].rstrip().endswith(":"):
+        return []  # shown, not smiled: "Three hearts mean love: ..."
     if _each_begins_a_line(text, run):
         return []
     counts = Counter(forms)

@@ -144,6 +144,24 @@ _STEMS = tuple(
         }
     )
 )
+_THINGS = r"(?:budget|schedule|plan|timetable|recipe|menu|itinerary|route|estimate|list|calendar|edition|rules?|law|policy|contract|agreement|bill|act|figures?|forecast)"
+_OTHERS = re.compile(
+    r"\b(?:the|an?|your|our) (?:\w+ )?assistants?(?= (?:at|behind|from) (?:the|your|a|an|our) (?!\w* ?(?:conversation|dialogue|prompt|response|chat))\w)"
+    r"|\b(?:the|this|that|a|your|his|her|their) critique(?= (?:in|of|by|from) (?:the|this|that|a|an|your|his|her|their) (?:paper|article|essay|book|review|journal|film|study|novel|press|teacher|professor|editor))"
+    rf"|\b(?:revised|reworked|rewritten) (?:\w+ )?{_THINGS}\b"
+)
+"""People and works of the world that share a name with the chat's own."""
+_PERSON = re.compile(
+    r"\b(?:shop|sales|store|pharmacy|dental|medical|nursing|office|legal|personal|executive|teaching|research|lab|laboratory|administrative|library|care|veterinary|production|flight|clinic)"
+    r" assistants?\b|\bassistants? (?:at|behind|from) (?:the|your|a|an|our) (?!\w* ?(?:conversation|dialogue|prompt|response|chat))"
+)
+_ANY_ASSISTANT = re.compile(r"\b(?:the|an?|your|our|this) (?:\w+ )?assistants?\b")
+_READERS_TEXT = re.compile(
+    r"\b(?:your|his|her|their|our) (?:\w+ ){0,2}(?:draft|essay|letter|cv|resume|résumé|manuscript|thesis|speech|poem|novel|dissertation|proposal|abstract|screenplay|lyrics|cover letter)\b"
+)
+_REVISED = re.compile(
+    r"\b(?:the|a|your|this) (?:revised|rewritten|reworked|rephrased) (?:version|draft|text|paragraph|sentence|copy)\b"
+)
 _REFUSES = re.compile(
     r"\b(?:cannot|can't|won't|will not|don't|do not|unable|refuse|decline|not (?:able|capable|comfortable|going|willing|here))\b"
 )
@@ -215,8 +233,19 @@ def preamble_end(text: str) -> int:
     return 0
 
 
-def grade(sentence: str) -> int:
-    """2 where only a comment on an answer talks like this, 1 where an answer might, 0 otherwise.
+def of_the_world(text: str) -> tuple[bool, bool]:
+    """Whether a text names an assistant of flesh and blood, and whether it is about a text of the reader's own.
+
+    >>> of_the_world("Ask the dental assistant."), of_the_world("Your draft is long.")
+    ((True, False), (False, True))
+    """
+    low = text.casefold()
+    return "assistant" in low and _PERSON.search(low) is not None, _READERS_TEXT.search(low) is not None
+
+
+def grade(sentence: str, world: tuple[bool, bool] = (False, False)) -> int:
+    """2 where only a comment on an answer talks like this, 1 where an answer might, 0 otherwise; `of_the_world` tells of
+    the text around it.
 
     >>> grade("The assistant's response was harmful."), grade("Your answer is in the box."), grade("Wash your hands.")
     (2, 1, 0)
@@ -226,6 +255,11 @@ def grade(sentence: str) -> int:
         return 0
     if low.endswith("?") and _ASKS.search(low):
         return 0
+    low = _OTHERS.sub(" ", low)
+    if world[0]:
+        low = _ANY_ASSISTANT.sub(" ", low)
+    if world[1]:
+        low = _REVISED.sub(" ", low)
     for triggers, pattern in _STRONG:
         if any(trigger in low for trigger in triggers) and pattern.search(low):
             # A refusal lists what it refuses, and an answer may take back an earlier one of its own.
@@ -265,7 +299,7 @@ def _is_lead(lead: str, *, colon: bool) -> bool:
     pieces = [lead[start:end] for start, end in spans(lead)]
     if not pieces:
         return False
-    last = pieces[-1]
+    last = _OTHERS.sub(" ", pieces[-1])
     count = len(last.split())
     if count > 45 or _REDO.search(last) is None or _HERE.search(last) is None:
         return False

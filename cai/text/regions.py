@@ -1,4 +1,4 @@
-"""Regions of a text whose repetition is meant: code, tables, list items, quotes, verse, labels.
+"""Regions of a text whose repetition is meant: code, tables, list items, quotes, verse, labels, steps.
 
 A region protects what lies in it from every rule that removes repeats. A loop does not become legitimate by standing in
 quotes or on lines of its own, so quotes and verse that hold nothing but one sentence over and over protect nothing.
@@ -20,7 +20,7 @@ class Region(NamedTuple):
     start: int
     end: int
     kind: str
-    """code, table, list, quote, verse or label"""
+    """code, table, list, quote, verse, label or step"""
 
 
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)", re.M)
@@ -44,6 +44,17 @@ LONG_QUOTE = 6
 """Words. Reviewers may say "It broke after a week." one after the other."""
 _SPEAKER = re.compile(r"(?:\*\*)?([^\W\d_][\w.'’ -]{0,24})(?:\*\*)?:(?:\*\*)? +\S")
 SAID_AGAIN = 3
+_DONE = re.compile(
+    r"(?:(?<=[.!?…:])[ \t]+|^[ \t]*|(?<![^.!?…\s]))(?:(?:Then|Now|Next|Finally|Afterwards),? )?"
+    r"(?i:add|apply|bake|beat|bend|blend|boil|breathe|brush|check|chill|chop|clean|click|close|cook|cool|cover|cut|dip|drain|drill|dry|exhale"
+    r"|fill|flip|fold|freeze|grate|grease|heat|hold|inhale|knead|layer|lay|leave|let|lift|loosen|lower|melt|mix|open|paint|peel|place|pour|prepare"
+    r"|press|prime|pull|push|put|raise|relax|remove|repeat|rest|rinse|roll|rub|sand|sear|season|shake|sift|simmer|slice|soak|spray|spread|sprinkle|squeeze"
+    r"|steam|stir|strain|stretch|switch|take|tap|tie|tighten|toast|top|turn|twist|unplug|wait|wash|whisk|wipe|wrap"
+    r"|ajoutez|mélangez|laissez|remuez|versez|couvrez|étalez|añade|añada|agrega|mezcla|deja|remueve|vierte|geben sie|rühren sie|lassen sie"
+    r"|mischen sie|aggiungi|mescola|lascia|versa)\b"
+)
+"""A sentence that says what to do with the hands."""
+FEWEST_STEPS, STEP_AGAIN = 4, 4
 
 
 def regions(text: str) -> list[Region]:
@@ -61,6 +72,8 @@ def regions(text: str) -> list[Region]:
         found.extend(Region(start, end, "quote") for start, end in _quotes(text))
     if "\n" in text or ITEM.match(text):
         _lines(text, found)
+    if len(_DONE.findall(text)) >= FEWEST_STEPS:
+        found.extend(_steps(text))
     found.sort()
     return found
 
@@ -78,6 +91,23 @@ def protects(found: list[Region], start: int, end: int, kinds: frozenset[str] | 
 def touches(found: list[Region], start: int, end: int, kinds: frozenset[str]) -> bool:
     """Whether the span shares a character with a region of one of these kinds."""
     return any(region.start < end and start < region.end and region.kind in kinds for region in found)
+
+
+def _steps(text: str) -> Iterator[Region]:
+    """The steps of a procedure told in prose that are taken again between others ("Brush with butter.")."""
+    pieces = spans(text)
+    keys = [key(text[start:end]) for start, end in pieces]
+    done = [_DONE.match(text, start) is not None for start, _ in pieces]
+    if sum(done) * 2 < len(done):
+        return
+    for words, count in Counter(keys).items():
+        if not words or not 2 <= count <= STEP_AGAIN:
+            continue
+        places = [place for place, said in enumerate(keys) if said == words]
+        before = [keys[place - 1] if place else "" for place in places]
+        if all(done[place] for place in places) and len({*before, words}) == count + 1:
+            for place in places:
+                yield Region(*pieces[place], "step")
 
 
 def _fences(text: str, found: list[Region]) -> None:

@@ -31,7 +31,7 @@ TOKEN = regex.compile(
     r"|<</?SYS>>|\[/?(?:INST|SYS|SYSTEM|USER|HUMAN|ASSISTANT|BOT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
     r"|</?(?:start_of_turn|end_of_turn|start_of_text|end_of_text|begin_of_text|endoftext|bos|eos|eot|eod|pad|unk|sep|cls|mask|im_start|im_end|im_sep|eot_id|start_header_id|end_header_id|assistant|user|human|system|turn|sys|inst|bot|ai)\d*/?>"
     r"|\[(?:CLS|SEP|PAD|MASK|UNK|EOS|BOS|EOT)\]"
-    r"|(?:\A\s*<s>)|</s>(?=\s*(?:\Z|<s>|\[INST\]|\n))",
+    r"|(?:\A\s*<s>)|</s>(?=\s*(?:\Z|</?s>|\[INST\]|\n))",
     regex.I,
 )
 """A template token."""

@@ -20,6 +20,7 @@ _STOP = re.compile(
     r"""[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+|[.!?…‼⁇⁈⁉؟۔।॥܀።፧፨。！？｡．]+['"”’»›)\]}*_~`」』）】》〉]*"""
 )
 _BREAKS = frozenset("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")
+_CLOSING_QUOTES = frozenset("\"”’»'")
 _WIDE = frozenset("。！？｡．")
 # What may stand directly behind a stop where no space does.
 _OPENERS = regex.compile(r"[\s“\"«‹(\[¿¡\p{Han}\p{Hiragana}\p{Katakana}]|\p{Extended_Pictographic}")
@@ -233,6 +234,13 @@ def spans(text: str, *, faceless: bool = False) -> list[tuple[int, int]]:
                     continue
             elif _OPENERS.match(text, end) is None and (text[end] not in ":;=" or _FACES.match(text, end) is None):
                 continue
+        if (
+            end - begin > 1
+            and text[end - 1] in _CLOSING_QUOTES
+            and first in "!?"
+            and text[end : end + 2].strip().islower()
+        ):
+            continue  # "Is it far?" asked the boy.
         if first == "." and _inner_stop(text, line_start, begin, end):
             continue
         follow = end + 1 if end < length and text[end] == " " else end

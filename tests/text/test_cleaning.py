@@ -221,11 +221,12 @@ def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, obj
         plan(variant, variants)
 
 
-@pytest.mark.parametrize(("name", "most_changed"), [("hard", 0), ("third", 3), ("fourth", 2)])
+@pytest.mark.parametrize(("name", "most_changed"), [("hard", 0), ("third", 3), ("fourth", 2), ("fifth", 3)])
 def test_hard_texts_that_the_rules_were_not_written_on(name: str, most_changed: int) -> None:
-    """Three sets, written before the rules saw them; recall then 0.955, 0.941, 0.932, false edits 12 of 180, 13 of 225,
-    3 of 59 (EXPERIMENTS.md). What is still changed: a chant, two sentences that play with words, two that say "response"."""
-    rows = _labelled(f"{name}_degenerate")
+    """Four sets, written before the rules saw them; recall then 0.955, 0.941, 0.932, 0.842, false edits 12 of 180, 13 of
+    225, 3 of 59, 14 of 205 (EXPERIMENTS.md). What is still changed: two chants, two sentences that play with words, two
+    that say "response", a recipe's layers, a text that opens as a human's turn does. Salads are only marked."""
+    rows = [row for row in _labelled(f"{name}_degenerate") if row["kind"] != "salad"]
     missed = []
     dropped = 0
     for row in rows:
@@ -238,6 +239,17 @@ def test_hard_texts_that_the_rules_were_not_written_on(name: str, most_changed: 
     assert dropped <= 0.4 * len(rows)
     changed = [row["id"] for row in _labelled(f"{name}_legitimate") if _clean(row).text != row["text"]]
     assert len(changed) <= most_changed, changed
+
+
+def test_word_salads_are_marked_for_the_editor_and_kept() -> None:
+    plan_ = from_list("rules+llm", [*STANDARD, "editor"])
+    salads = [row for row in _labelled("fifth_degenerate") if row["kind"] == "salad"]
+    cleaned = [clean_row(Row(row["id"], row["text"]), plan_) for row in salads]
+    assert len(salads) == 6 and all(
+        one.flags and one.text == row["text"] for one, row in zip(cleaned, salads, strict=True)
+    )
+    marks = [mark.what for row in _labelled("legitimate") for mark in clean_row(Row("", row["text"]), plan_).flags]
+    assert not {"salad", "gibberish"} & set(marks) and "script" in marks
 
 
 def _mutated(texts: list[str], n: int, seed: int = 0) -> list[str]:
@@ -274,7 +286,8 @@ def _same_screened(texts: list[str], finish: str | None) -> None:
 
 @pytest.mark.parametrize("finish", [None, "length"])
 def test_the_screen_lets_no_row_by_that_the_rules_would_change(finish: str | None) -> None:
-    texts = [row["text"] for name in ("degenerate", "legitimate") for row in _labelled(name)]
+    sets = [f"{name}{kind}" for name in ("", "fifth_") for kind in ("degenerate", "legitimate")]
+    texts = [row["text"] for name in sets for row in _labelled(name)]
     texts.append("Keep it locked away.\n\nTask: Write a new answer that is kind.\nWrite only the new answer.")
     _same_screened(texts[::2] + _mutated(texts, 150), finish)
 
@@ -291,7 +304,11 @@ def test_the_screen_lets_none_of_the_raw_revisions_by() -> None:
 
 
 def test_a_column_and_single_texts_are_looked_at_alike() -> None:
-    sets = [f"{name}{kind}" for name in ("", "hard_", "third_", "fourth_") for kind in ("degenerate", "legitimate")]
+    sets = [
+        f"{name}{kind}"
+        for name in ("", "hard_", "third_", "fourth_", "fifth_")
+        for kind in ("degenerate", "legitimate")
+    ]
     texts = [str(row["text"]) for name in sets for row in _labelled(name)]
     texts += ["", "\u3000", "x" * 500 + " revised", "Say it :) :) XD", "[INST] a", "H: b\n\nH: c"]
     for column, each in zip(_look_at_column(texts, ["user"]), _look_at_each(texts, ["user"]), strict=True):

@@ -32,6 +32,8 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         (f"{SAFE} {SAFE}\n\nQ: And a cat?\nA: The same.", f"{SAFE} {SAFE}"),
         (f"{SAFE} Here are questions of others.\n\nQ: And a cat?\nA: The same.",) * 2,
         ("Customer: a person who buys. User: a person who uses.",) * 2,
+        (f"{SAFE}</s></s></s>", SAFE),
+        (f"{SAFE} Put it in <b>bold</b>\n\n> ##\nHuman: And now?", f"{SAFE} Put it in <b>bold</b>"),
     ],
     "meta_preamble": [
         (f"Here's a revised version of the response: {SAFE}", SAFE),
@@ -49,6 +51,9 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Names:\n- **One (first):** Red\n- **Two (second):** Blue\n- **Three (third):** Green",) * 2,  # bold, no face
         ("Bye! 😊😊", "Bye! 😊😊"),
         ("Rated ★★★★☆", "Rated ★★★★☆"),
+        (f"{SAFE} :))))))))))))", f"{SAFE} :)"),
+        ("🟩🟩🟩🟩⬜⬜ is two thirds.",) * 2,
+        ("Three hearts mean love: ❤️❤️❤️",) * 2,
         ("🍎 + 🍎 + 🍎 = 12, so one apple is 4.",) * 2,
         ("✅ One\n✅ Two\n✅ Three", "✅ One\n✅ Two\n✅ Three"),
     ],
@@ -67,11 +72,15 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Say it three times fast: red lorry, yellow lorry, red lorry, yellow lorry, red lorry, yellow lorry.",) * 2,
         ("The gene reads ATG CAG CAG CAG CAG CAG CAG TAA.",) * 2,
         ('The chorus goes "la la la la la la la", and then the band stops.',) * 2,
+        ('Stein wrote "Rose is a rose is a rose is a rose."',) * 2,
+        ('James had had "had", where John had had "had had"; "had had" had had the better effect.',) * 2,
     ],
     "periodic_tail": [
         ("I can help you " + "and then you " * 8, "I can help you and then "),
         ("我可以帮助你" * 9, "我可以帮助你"),
         ("noooooo", "noooooo"),
+        (f"{SAFE}\n\n" + "- " * 30, SAFE),
+        (f"{SAFE}\n\n- - - - -",) * 2,
         ("Ask Janet. I met et. I met et. I met et. I met et.", "Ask Janet. I met et."),  # no half word stays
     ],
     "repeated_sentences": [
@@ -97,6 +106,14 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
             'She smiled. "I am so sorry. It is quite all right." "I am so sorry. It is quite all right." "I am so sorry."',
             'She smiled. "I am so sorry. It is quite all right."',
         ),
+        (
+            "Fold the dough. Let it rest for a whole hour. Turn it. Let it rest for a whole hour. Bake it until it is brown.",
+        )
+        * 2,
+        (
+            '"Not yet," said his father then. They drove on. "Not yet," said his father then. And they all laughed together.',
+        )
+        * 2,
         # Sentences that fill a slot are an enumeration until they come back.
         (
             f"{SAFE} " + "I hope the pan lasts long. I hope the pan endures long. I hope the pan survives long. " * 2,
@@ -115,8 +132,15 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
             "You can give this drug to adults today. You can't give this drug to adults today. You can give this drug to children today.",
         )
         * 2,
+        (
+            f"{SAFE} It is vital to know your rights. It is crucial to know your rights. It is essential to know your rights.",
+            f"{SAFE} It is vital to know your rights.",
+        ),
+        ("A red apple costs one euro. A green apple costs one euro. A yellow apple costs one euro.",) * 2,
     ],
     "line_loops": [
+        ("Run it:\n\n```sh\npytest\n```\n\n" * 3 + "Run it:\n\n```sh\npyt", "Run it:\n\n```sh\npytest\n```"),
+        ("Snacks:\n- Figs" + "\n- Nuts\n- Plums" * 6, "Snacks:\n- Figs\n- Nuts\n- Plums"),
         ("Ideas:\n" + "\n".join(f"{n}. Be kind." for n in range(1, 9)), "Ideas:\n1. Be kind."),
         # MT-Bench's reference to question 117 restates its numbered inequalities; the words of both are the same
         ("1) x + 5 < 10\n2) -(x + 5) < 10\n\nSolve each:\n\n1) x + 5 < 10\nx < 5\n\n2) -(x + 5) < 10\nx > -15",) * 2,
@@ -137,6 +161,14 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
             f"{SAFE} Let me know if you need help! I'm here whenever you need me.",
         ),
         (f"{SAFE} Let me know if you have questions!",) * 2,
+        (
+            f"{SAFE} Don't hesitate to ask about tides! Don't hesitate to ask about seas! Don't hesitate to ask about the sun!",
+            f"{SAFE} Don't hesitate to ask about tides!",
+        ),
+        (
+            "多开窗户。希望这个回答对你有帮助。希望这个答案对你有帮助。希望这个建议对你有帮助。",
+            "多开窗户。希望这个回答对你有帮助。",
+        ),
     ],
     "meta_talk": [
         ("The assistant's response was harmful. It should be revised to be safe.", None),
@@ -147,12 +179,16 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
             f"{SAFE} Keep children away from it.",
         ),
         ("The emergency response was quick.",) * 2,
+        ("The assistant at the pharmacy can help. Ask the assistant, not a friend.",) * 2,
+        ("Your first draft says no; the revised version should say yes.",) * 2,
+        ("The critique in the paper is fair.",) * 2,
         ("Apologies for the oversight in my initial response. The key lies in the colours.",) * 2,
         ("I won't write jokes that are racist, sexist, offensive, or hateful.",) * 2,
     ],
     "cut_tail": [
         ("Call a doctor. Then go to the", "Call a doctor."),
         ("Call a doctor! 😊", "Call a doctor! 😊"),
+        ("Respect her choices. Respect her ch", "Respect her choices."),
         ("Then go to the", None),
     ],
     "remains": [("   ", None), ("No.", "No.")],

@@ -1,17 +1,21 @@
 """Chatbot closings that pile up."""
 
+# ruff: noqa: E501  (tables of words and patterns read better unbroken)
+
 from __future__ import annotations
 
+import re
 from difflib import SequenceMatcher
 
 from cai.cleaning.edits import Cut
+from cai.cleaning.rules.near_repeats import units_of
 from cai.cleaning.view import Row, View
 
 ID = "closings"
 REASON = "one goodbye is polite; the seed paper's DPO model said goodbye until the budget ended"
 
 MOST = 2
-NEAR = 0.75
+NEAR, NEAR_BEGUN_ALIKE = 0.75, 0.6
 COURTESY = frozenset(
     [
         "thank",
@@ -20,6 +24,8 @@ COURTESY = frozenset(
         "help",
         "helping",
         "helped",
+        "helps",
+        "helpful",
         "assist",
         "assisting",
         "assistance",
@@ -385,6 +391,72 @@ PLAIN = frozenset(
         "обращайтесь",
     ]
 )
+FORMULAS = (
+    r"(?:please )?(?:do not|don't|never) hesitate to|(?:please )?feel free to|(?:please )?let me know (?:if|when|whether|how)"
+    r"|i hope (?:that )?(?:this|that|these|it|my|the|you).*(?:help|useful|clear|enjoy)|(?:if|should) you (?:ever )?(?:have|need|want|would like)"
+    r" .*(?:question|help|assistance|support|information|ask|contact|let me know|reach out)|i (?:wish|am wishing) you|wish(?:ing)? you"
+    r"|ich hoffe.*(?:hilf|helf|geholfen|nützlich|weiter)|(?:wenn|falls) (?:sie|du|ihr) .*(?:frage|hilfe)|zögern? (?:sie |du )?nicht"
+    r"|melden sie sich|j'espère que .*(?:aid|utile)|n'hésite[sz]? pas|si vous avez .*question|si tu as .*question"
+    r"|espero que .*(?:ayud|útil|sirv|ajud)|no dudes en|no dude en|si (?:tienes|tiene|necesitas|necesita) .*(?:pregunta|duda|ayuda)"
+    r"|não hesite|se (?:você )?(?:tiver|precisar) .*(?:pergunta|dúvida|ajuda)|spero che .*(?:aiut|util)|non esitare"
+    r"|se (?:hai|ha|avete) .*domand|ik hoop dat .*(?:help|geholpen|nuttig)|aarzel niet|als (?:je|u) .*vragen"
+    r"|mam nadzieję.*(?:pom|przyda)|nie wahaj się|umarım .*(?:yardımcı|faydalı)|çekinme|hy vọng .*(?:giúp|hữu ích)"
+    r"|semoga .*(?:membantu|bermanfaat)|jangan ragu|jag hoppas .*(?:hjälp|nytta)|tveka inte"
+    r"|надеюсь.*(?:помо|полезн)|если у (?:вас|тебя) .*вопрос|не стесняйтесь|обращайтесь"
+    r"|آمل أن .*(?:يساعد|تساعد|مفيد)|إذا كان لديك .*(?:سؤال|أسئلة|استفسار)|لا تتردد"
+    r"|希望.*(?:帮助|有用|幫助)|如果.*(?:问题|疑问|問題)|(?:请|欢迎)?随时|お役に立|ご?(?:質問|不明).*(?:ください|下さい)|お気軽に"
+    r"|도움이 되|질문이 있|언제든지|आशा है|अगर आप.*(?:सवाल|प्रश्न)|बेझिझक"
+)
+"""How offers of more help and hopes to have helped begin; what they name ("about tulips") varies."""
+FORMULA_HINTS = frozenset(
+    [
+        "hesitate",
+        "feel",
+        "let",
+        "hope",
+        "wish",
+        "wishing",
+        "question",
+        "questions",
+        "help",
+        "assistance",
+        "support",
+        "information",
+        "ask",
+        "contact",
+        "reach",
+        "know",
+        "hoffe",
+        "wenn",
+        "falls",
+        "melden",
+        "espero",
+        "dudes",
+        "dude",
+        "tienes",
+        "tiene",
+        "necesitas",
+        "necesita",
+        "hesite",
+        "tiver",
+        "precisar",
+        "spero",
+        "esitare",
+        "domanda",
+        "domande",
+        "hoop",
+        "aarzel",
+        "als",
+        "mam",
+        "wahaj",
+        "semoga",
+        "jangan",
+        "si",
+    ]
+)
+"""One of these ASCII words stands in every formula that is ASCII from end to end."""
+_FORMULA = re.compile(rf"(?:{FORMULAS})")
+_FORMULA_WORDS = 16
 _HARD = frozenset(["can't", "cannot", "won't", "not", "never"])
 
 
@@ -398,9 +470,9 @@ def find(view: View, row: Row) -> list[Cut]:
             closing.append(place)
         place -= 1
     closing.reverse()
-    while closing and not is_closing(words[closing[0]]):  # words of nothing count only between closings
+    while closing and not _closes(words[closing[0]]):  # words of nothing count only between closings
         closing.pop(0)
-    while closing and not is_closing(words[closing[-1]]):
+    while closing and not _closes(words[closing[-1]]):
         closing.pop()
     if len(closing) <= MOST or not closing or (closing[0] == 0 and len(closing) < 4):
         return []
@@ -417,22 +489,27 @@ def find(view: View, row: Row) -> list[Cut]:
             surplus.add(place)
         else:
             kept.append(place)
-    if len(closing) == 3 and not (
-        set(words[closing[2]]) & set().union(*(set(words[other]) for other in closing[:2])) & COURTESY
-    ):
-        return []
-    if len(closing) == 3 and len(words) > 6 and len(surplus) < 2:
+    shared = set(words[closing[-1]]) & set().union(*(set(words[other]) for other in closing[:2])) & COURTESY
+    if len(closing) == 3 and len(surplus) < 2 and (not shared or len(words) > 6):
         return []
     return view.without(surplus)
 
 
 def _may_close(words: list[str]) -> bool:
     """Whether a sentence closes, or is about nothing at all ("I'm here whenever you need me")."""
-    return is_closing(words) or (2 < len(words) <= 8 and all(word in COURTESY or word in PLAIN for word in words))
+    return _closes(words) or (2 < len(words) <= 8 and all(word in COURTESY or word in PLAIN for word in words))
+
+
+def _closes(words: list[str]) -> bool:
+    return is_closing(words) or (len(words) <= _FORMULA_WORDS and _FORMULA.match(" ".join(words)) is not None)
 
 
 def _near(first: list[str], second: list[str]) -> bool:
-    return min(len(first), len(second)) >= 4 and SequenceMatcher(None, first, second, autojunk=False).ratio() >= NEAR
+    first, second = units_of(first), units_of(second)
+    if min(len(first), len(second)) < 4:
+        return False
+    ratio = SequenceMatcher(None, first, second, autojunk=False).ratio()
+    return ratio >= (NEAR if first[:2] != second[:2] else NEAR_BEGUN_ALIKE)
 
 
 def is_closing(words: list[str]) -> bool:

@@ -12,6 +12,8 @@ from cai.text.regions import ITEM
 ID = "cut_tail"
 REASON = "a model trained on cut texts learns not to stop"
 
+BEGUN, BEGUN_WORDS, BEGUN_WITHIN = 6, 4, 8
+"""Characters; words, where it stands on a line of its own, as a name or a greeting would; sentences back."""
 LONG_TEXT = 150
 """Shorter human answers often break off; without a finish reason nothing tells them from a spent budget."""
 _STOPS = tuple(".!?…‼⁇⁈⁉؟۔।॥。！？｡:：")
@@ -135,6 +137,8 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
     if not text or (row.finish_reason != "length" and row.finish_reason not in (None, "stop")):
         return []
     places = view.spans
+    if row.finish_reason != "stop" and _begins_again(view, text):
+        return list(view.without({len(places) - 1}))
     if not places or (_closed(text) and not _hangs(view, len(places) - 1)) or _FACE_END.search(text[-24:]):
         return []
     budget = row.finish_reason == "length"
@@ -174,6 +178,21 @@ def find(view: View, row: Row) -> list[Cut | Drop]:
     if len(removed) == len(places):
         return [Drop("cut_tail")] if budget else []
     return list(view.without(removed))
+
+
+def _begins_again(view: View, text: str) -> bool:
+    """Whether the last sentence breaks off where it was saying one of the sentences just before it once more."""
+    places = view.spans
+    if len(places) < 2 or _closed(text) or not view.free[-1]:
+        return False
+    start, end = places[-1]
+    begun = text[start:end]
+    if len(begun) < BEGUN or (len(view.words[-1]) < BEGUN_WORDS and "\n" in text[places[-2][1] : start]):
+        return False
+    return any(
+        stop - begin > len(begun) and text.startswith(begun, begin, stop)
+        for begin, stop in places[-1 - BEGUN_WITHIN : -1]
+    )
 
 
 def _closed(text: str) -> bool:

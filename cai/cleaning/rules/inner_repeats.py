@@ -21,6 +21,8 @@ LONGEST_UNSPACED = 240
 """Where every sign counts as a word."""
 CALLED = 6
 QUOTED_RUN = 12
+QUOTED, QUOTED_ROUNDS = 80, 6
+"""A saying of so many characters may play with its words: "Rose is a rose is a rose is a rose."."""
 _STOP = re.compile(r"[!?！？]")
 _ANNOUNCED = re.compile(
     r"\b(?:repeat|say|sing|chant|count|read|write|type|stands?|goes|times|wiederhol|sprich|sag|répète|dis|repite|di|повтор|скажи)\w*\b[^.!?\n]{0,60}"
@@ -230,6 +232,13 @@ def _protected(found: list[Region], start: int, end: int, rounds: int) -> bool:
         return True
     if rounds < 6 and touches(found, start, end, _SPARED):
         return True
+    quotes = [region for region in found if region.kind == "quote"]
+    if rounds < QUOTED_ROUNDS and any(
+        region.start < start and end <= region.end and region.end - region.start <= QUOTED for region in quotes
+    ):
+        return True
+    if rounds < 20 and sum(start <= region.start and region.end <= end for region in quotes) >= 2:
+        return True  # words that are spoken of, each in its quotation marks
     # inside one item or quote a loop is a loop; across items it is `line_loops`' business
     partly = [
         region for region in found if region.kind in ("list", "label") and region.start < end and start < region.end

@@ -20,12 +20,21 @@ LONG_ITEM = 6
 ADJACENT = 9
 """An item of so many words right after itself is no step to be done twice."""
 _EQUATION = re.compile(r"[\w)\]}] ?(?:=|≠|≤|≥|<|>|≈|\\leq?|\\geq?) ?[\w(\\{-]")
+BULLETS, STEPS = 5, 8
+"""Rounds of two or three short items."""
+_BULLETS = frozenset("-*+•‣◦▪●○–—·")
+_BLOCK = re.compile(
+    r"^[ \t]*(```+|~~~+)[^\n]*\n(?:.*?\n)?[ \t]*\1[ \t]*$|^[ \t]*\S[^\n]*(?:\n(?![ \t]*(?:```|~~~|\n))[^\n]+)*",
+    re.M | re.S,
+)
 _KINDS = frozenset({"list", "table"})
 
 
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts of the later rounds where one item stands four times in a row, or long items go round three times."""
     text = view.text
+    if text.count("```") + text.count("~~~") >= 2 * ROUNDS and (block := _block_loop(text)):
+        return [block]
     found_lines = [region for region in view.regions if region.kind in _KINDS]
     lines = [(region.start, region.end) for region in found_lines]
     if len(lines) < RUN:
@@ -47,6 +56,7 @@ def find(view: View, row: Row) -> list[Cut]:
             if any(sizes) and (
                 (period == 1 and (rounds >= run or (long and rounds >= ROUNDS) or sizes[0] >= ADJACENT))
                 or (period > 1 and long and (rounds >= ROUNDS or (rounds >= 2 and length >= 3)))
+                or (period in (2, 3) and rounds >= (BULLETS if _bulleted(text, *lines[start]) else STEPS))
             ):
                 removed.update(range(start + period, start + period + length))
             start += length + 1 if length else 1
@@ -64,6 +74,32 @@ def find(view: View, row: Row) -> list[Cut]:
         if len(repeats) >= 3:
             removed.update(repeats)
     return [_line(text, *lines[place]) for place in sorted(removed)]
+
+
+def _bulleted(text: str, start: int, end: int) -> bool:
+    """Whether an item has no number and speaks of none: what may come in turns is counted ("- Run 1 minute")."""
+    return text[start:end].lstrip()[:1] in _BULLETS and not any(map(str.isdigit, text[start:end]))
+
+
+def _block_loop(text: str) -> Cut | None:
+    """The cut of the later rounds of paragraphs with fenced code that come three times, one round behind the other."""
+    pieces = [match.span() for match in _BLOCK.finditer(text)]
+    keys = [text[start:end].strip() for start, end in pieces]
+    for period in range(1, len(keys) // ROUNDS + 1):
+        for start in range(len(keys) - ROUNDS * period + 1):
+            length = 0
+            while start + period + length < len(keys) and keys[start + length] == keys[start + period + length]:
+                length += 1
+            unit = keys[start : start + period]
+            if length < (ROUNDS - 1) * period or not any(key.startswith(("```", "~~~")) for key in unit):
+                continue
+            last = start + period + length
+            if last == len(keys) - 1 and keys[last - period].startswith(keys[last]):
+                last += 1  # a round that was cut off
+            elif last < len(keys):
+                last = start + period * (length // period + 1)
+            return Cut(pieces[start + period - 1][1], pieces[last - 1][1])
+    return None
 
 
 def _bare(line: str) -> str:

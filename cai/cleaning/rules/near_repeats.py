@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher
 
 import regex
@@ -21,6 +21,8 @@ WINDOW = 14
 STALE = 0.85
 STALE_WORDS = 8
 LOOPING = 0.33
+LONG_STEM, MANY = 16, 4
+"""So many sentences of so many words that differ in two of them are no list."""
 LOADED = frozenset(
     [
         "not",
@@ -153,6 +155,36 @@ LOADED = frozenset(
     ]
 )
 """Words that make two sentences different however alike the rest is."""
+_SYNONYMS = tuple(
+    frozenset(group.split())
+    for group in (
+        "important crucial essential vital necessary critical key imperative paramount significant fundamental central needed",
+        "good great wise best advisable helpful useful beneficial valuable worthwhile",
+        "careful cautious attentive mindful aware vigilant alert wary prudent watchful",
+        "wonderful great lovely beautiful fantastic amazing nice good pleasant excellent awesome marvelous delightful",
+        "know understand remember note realize recognize acknowledge consider see notice",
+        "called named known termed dubbed as",
+        "happy glad pleased delighted thrilled",
+        "question questions inquiry inquiries query queries concern concerns doubt doubts",
+        "information advice guidance tips explanation answer answers response suggestion suggestions details",
+        "help assist support aid guide",
+        "helps assists supports aids guides",
+        "show demonstrate display express convey exhibit",
+        "kind respectful considerate polite courteous compassionate empathetic sensitive thoughtful caring",
+        "people individuals persons others everyone everybody",
+        "problem issue matter challenge difficulty",
+        "many several numerous various countless multiple",
+        "very really truly extremely incredibly highly so quite",
+        "additional further other extra any some",
+        "the this that these those a an your my our",
+        "wichtig entscheidend wesentlich notwendig unerlässlich nötig zentral",
+        "important essentiel crucial nécessaire primordial fondamental vital",
+        "importante esencial crucial fundamental necesario vital imprescindible essencial essenziale necessario",
+        "важно необходимо нужно существенно",
+        "das dies dieses diese ihnen dir euch",
+    )
+)
+"""Words that a model swaps to say a sentence once more; what they fill is no enumeration."""
 _LOADED_SIGNS = frozenset(
     "不没沒无無别別未勿莫非否禁若如只仅僅最更先前后後左右上下男女父母半两兩双一二三四五六七八九十百千万萬なぬん"
 )
@@ -164,6 +196,8 @@ FEWEST_SIGNS = 10
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts of the later ones of at least three near-equal sentences; of two where both ways of saying it come in turn."""
     words, free = view.words, view.free
+    if not view.text.isascii():
+        words = [units_of(found) for found in words]
     long = [place for place in range(len(words)) if free[place] and len(words[place]) >= SHORTEST]
     # Sentences of which one word in five differs share four words in a row, twice, or their first and last word.
     edges = {(words[place][0], words[place][-1]) for place in long}
@@ -186,8 +220,9 @@ def find(view: View, row: Row) -> list[Cut]:
                 members.setdefault(head, [head]).append(place)
                 break
     removed: set[int] = set()
+    words_of = {place: words[place] for places in members.values() for place in places}
     for places in members.values():
-        if len(places) >= 3 and not _enumerates(view, places):
+        if len(places) >= 3 and not _enumerates(view, words_of, places):
             removed.update(places[1:])
     pairs = {(head, place) for head, places in members.items() for place in places[1:]}
     for head, place in sorted(pairs):  # two rounds of a block of at least three near-equal sentences
@@ -214,7 +249,7 @@ def variants(view: View, again: Collection[int]) -> set[int]:
     groups: list[list[int]] = []
     units: dict[int, list[str]] = {}
     for place in open_:
-        units[place] = _units(view.words[place])
+        units[place] = units_of(view.words[place])
         for group in reversed(groups[-WINDOW:]):
             if any(alike(units[other], units[place]) for other in group):
                 group.append(place)
@@ -228,7 +263,7 @@ def variants(view: View, again: Collection[int]) -> set[int]:
     return removed
 
 
-def _units(words: list[str]) -> list[str]:
+def units_of(words: list[str]) -> list[str]:
     """Words, or the signs of a sentence in a script that puts no spaces between them."""
     if all(word.isascii() or len(word) < FEWEST_SIGNS for word in words):
         return words
@@ -275,22 +310,33 @@ def alike(first: list[str], second: list[str]) -> bool:
 
 def _differ_in_meaning(words: Collection[str]) -> bool:
     return any(
-        word in LOADED or word[0].isdigit() or word.endswith("n't") or (len(word) == 1 and word in _LOADED_SIGNS)
+        word in LOADED
+        or any(map(str.isdigit, word))
+        or word.endswith("n't")
+        or (len(word) == 1 and word in _LOADED_SIGNS)
         for word in words
     )
 
 
-def _enumerates(view: View, places: list[int]) -> bool:
+def _synonyms(words: Collection[str]) -> bool:
+    return any(group.issuperset(words) for group in _SYNONYMS)
+
+
+def _enumerates(view: View, units: Mapping[int, list[str]], places: list[int]) -> bool:
     """Whether the sentences fill one slot with a new thing each time ("The capital of France ...", "of Italy ...")."""
-    first = view.words[places[0]]
+    first = units[places[0]]
     fillings: list[tuple[str, ...]] = []
+    swapped = True
     for place in places[1:]:
-        matcher = SequenceMatcher(None, first, view.words[place], autojunk=False)
-        filling = tuple(
-            word for tag, _, _, c, d in matcher.get_opcodes() if tag != "equal" for word in view.words[place][c:d]
-        )
-        fillings.append(filling)
-    if len(set(fillings)) < len(fillings) or () in fillings:
+        matcher = SequenceMatcher(None, first, units[place], autojunk=False)
+        changes = [code[1:] for code in matcher.get_opcodes() if code[0] != "equal"]
+        fillings.append(tuple(word for _, _, c, d in changes for word in units[place][c:d]))
+        swapped = swapped and all(_synonyms({*first[a:b], *units[place][c:d]}) for a, b, c, d in changes)
+    if swapped or len(set(fillings)) < len(fillings) or () in fillings:
+        return False
+    if units[places[0]] is not view.words[places[0]]:  # signs: two of them make a word
+        return len(first) < 2 * LONG_STEM or len(places) < MANY or any(len(filling) > 4 for filling in fillings)
+    if len(first) >= LONG_STEM and len(places) >= MANY and all(len(filling) <= 2 for filling in fillings):
         return False
     names = [  # behind the first word, which is capital in any sentence
         word for place in places[1:] for word in view.text[slice(*view.spans[place])].split()[1:] if word[:1].isupper()

@@ -10,6 +10,7 @@ ID = "periodic_tail"
 REASON = "a text that ends in the same characters over and over did not end, it stuck"
 
 WINDOW = 1200
+RULED = 20
 _NEVER = frozenset({"code", "table", "verse"})
 
 
@@ -28,6 +29,9 @@ def find(view: View, row: Row) -> list[Cut]:
         return []
     if any(region.kind == "list" and not region.start <= start and region.end > start for region in view.regions):
         return []  # several items: `line_loops` judges them
+    unit = text[start : start + period]
+    if text[:start].strip() and not any(map(str.isalnum, unit)) and unit != unit.strip():
+        return [Cut(len(text[:start].rstrip()), len(view.text))]  # one dash of many says nothing either
     return [Cut(start + period, len(text))]
 
 
@@ -56,6 +60,8 @@ def period_of_tail(text: str) -> tuple[int, int] | None:
                     or rounds >= 12
                 ):
                     return near, length
+            elif length >= RULED * near and len(unit.split()) == 1 and len(unit) > len(unit.strip()):
+                return near, length  # "- - - - -": a rule on the page is shorter
             elif (length >= 24 and len(set(unit.split())) >= 1 and len(set(unit) - set(" \n\t")) >= 2) or (
                 length >= 12 and unit.strip() and unit[0] in "!?！？.。…" and "\n" not in unit
             ):

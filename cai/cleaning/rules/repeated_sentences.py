@@ -23,6 +23,7 @@ CALLED = 6
 _NUMBERS = frozenset(
     ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 )
+_NOTED = re.compile(r"\b[A-Za-z]{1,3}\d{1,3}\b")
 _CLAIM = re.compile(r"[=<>≤≥≠≈]")
 
 
@@ -52,6 +53,7 @@ def find(view: View, row: Row) -> list[Cut]:
             (size >= 3 and _called(view, seen[key], place))
             or _counts(view, place)
             or _concludes(view, seen[key], place)
+            or (place - seen[key] > 1 and _told(view, place))
         ):
             continue
         if _other_sum(view, seen[key], place):
@@ -98,8 +100,16 @@ def _called(view: View, first: int, second: int) -> bool:
 def _counts(view: View, place: int) -> bool:
     """Whether a sentence does little but count ("Hold: one, two, three, four."): a step that is taken again."""
     words = view.words[place]
+    if len(_NOTED.findall(view.text[slice(*view.spans[place])])) >= 2:  # "K2, P2, repeat to the end."
+        return True
     numbers = sum(word in _NUMBERS or word.isdigit() for word in words)
     return numbers >= 3 and len(words) - numbers < 3
+
+
+def _told(view: View, place: int) -> bool:
+    """Whether a sentence tells what someone said ('"Not yet," said his father.'), as a tale may do again."""
+    start, end = view.spans[place]
+    return any(region.kind == "quote" and region.start == start and region.end < end for region in view.regions)
 
 
 def _concludes(view: View, first: int, second: int) -> bool:

@@ -45,7 +45,10 @@ def find(view: View, row: Row) -> list[Cut]:
 
 
 def _back(text: str, start: int) -> int:
-    """Before the white space, bullets and markup that lead to a tag."""
-    while start and text[start - 1] in " \t\n\r#>":
-        start -= 1
-    return start
+    """Before the white space that leads to a tag, and before lines of nothing but markup (">", "##")."""
+    while True:
+        end = len(text[:start].rstrip(" \t\n\r"))
+        line = text.rfind("\n", 0, end) + 1
+        if not end or text[line:end].strip(" \t\r#>"):
+            return end
+        start = line

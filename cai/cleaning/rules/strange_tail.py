@@ -8,6 +8,7 @@ from collections import Counter
 import regex
 
 from cai.cleaning.view import Mark, Row, View
+from cai.text.regions import touches
 
 ID = "strange_tail"
 REASON = "random text at the end may be an address or a list of names; only a reader can tell"
@@ -24,6 +25,92 @@ _SCRIPTS = {
     "Thai": regex.compile(r"\p{Thai}"),
 }
 _SOUP = re.compile(r"\b(?=[a-z]{5,}\b)(?:[^aeiouy\W]{5,}|\w*[^aeiouy\W]{6,}\w*)\b|\b\w*(?:[a-z][0-9]){3,}\w*\b", re.I)
+
+
+_SHORT_SOUP = re.compile(r"(?<![\w'’])[bcdfghjklmnpqrstvwxz]{3,}(?![\w'’])")
+SHORT, SYMBOLS, LAST = 4, 12, 40
+_MARKS = frozenset(".,;:!?'\"’‘“”-–—…")
+_SMALL = frozenset(
+    [
+        "a",
+        "about",
+        "all",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "but",
+        "by",
+        "can",
+        "could",
+        "do",
+        "does",
+        "don't",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "it's",
+        "its",
+        "me",
+        "more",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "one",
+        "or",
+        "our",
+        "out",
+        "she",
+        "should",
+        "so",
+        "some",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "there",
+        "they",
+        "this",
+        "to",
+        "too",
+        "up",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+    ]
+)
+SALAD, ENGLISH = 8, 0.2
+"""Words in a row without a single small one, behind a text in which one in five is small."""
 
 
 def find(view: View, row: Row) -> list[Mark]:
@@ -43,9 +130,28 @@ def find(view: View, row: Row) -> list[Mark]:
             marks.append(Mark(places[first][0], places[-1][1], "script"))
     start, end = places[-1]
     tokens = text[start:end].split()
-    if len(tokens) >= 3 and len(_SOUP.findall(text[start:end])) * 2 >= len(tokens):
+    if (
+        (len(tokens) >= 3 and len(_SOUP.findall(text[start:end])) * 2 >= len(tokens))
+        or len(_SHORT_SOUP.findall(text, start, end)) >= SHORT
+        or _symbols(view)
+    ):
         marks.append(Mark(start, end, "gibberish"))
+    elif len(view.words[-1]) >= SALAD and not _SMALL & set(view.words[-1]) and "," not in text[start:end]:
+        others = [word for said in view.words[:-1] for word in said]
+        if len(others) >= 2 * SALAD and sum(word in _SMALL for word in others) >= ENGLISH * len(others):
+            marks.append(Mark(start, end, "salad"))
     return marks
+
+
+def _symbols(view: View) -> bool:
+    """Whether the last characters are mostly signs, outside of code."""
+    end = len(view.text.rstrip())
+    start = max(0, end - LAST)
+    if touches(view.regions, start, end, frozenset({"code", "table"})):
+        return False
+    signs = [sign for sign in view.text[start:end] if not sign.isspace()]
+    odd = sum(sign.isascii() and not sign.isalnum() and sign not in _MARKS for sign in signs)
+    return odd >= SYMBOLS and odd * 3 >= len(signs)
 
 
 def _script(sentence: str) -> str:
