@@ -80,7 +80,7 @@ def gates() -> None:
 
     root = project()
     Console().print(gates_table(root))
-    if any(json.loads(file.read_text())["n_failed"] for file in (root / "metrics" / "gates").glob("*.json")):
+    if any(json.loads(file.read_text()).get("n_failed") for file in (root / "metrics" / "gates").glob("*.json")):
         raise typer.Exit(1)
 
 

@@ -314,3 +314,19 @@ def test_the_results_stand_between_their_markers():
     assert README.count("<!-- results -->") == README.count("<!-- /results -->") == 1
     between = README.split("<!-- results -->")[1].split("<!-- /results -->")[0]
     assert between.strip()
+
+
+def test_all_numbers_that_dvc_shows_of_a_run_fit_in_40_rows():
+    """What `dvc exp show` and `dvc metrics diff --all` count: the numbers of mappings, in the files that are metrics."""
+
+    def numbers(found: object) -> int:
+        return sum(map(numbers, found.values())) if isinstance(found, dict) else isinstance(found, int | float)
+
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
+    paths = {out["path"] for stage in lock["stages"].values() for out in stage["outs"]}
+    # metrics/prompts.json is an out and no metric. A gate that passes shows nothing.
+    shown = [p for p in paths if p.startswith("metrics/") and p.endswith(".json") and p != "metrics/prompts.json"]
+    of_gates = [path for path in shown if path.startswith("metrics/gates/")]
+    count = {path: numbers(json.loads((ROOT / path).read_text())) for path in shown if path not in of_gates}
+    assert len(of_gates) == 21
+    assert 20 <= sum(count.values()) <= 40, count

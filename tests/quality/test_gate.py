@@ -69,10 +69,16 @@ def test_the_same_artifact_gives_the_same_bytes(tmp_path: Path, made: healthy.Ta
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_n_failed_is_the_only_number_that_dvc_sees(tmp_path: Path, made: healthy.Tables) -> None:
+def test_dvc_sees_of_a_gate_the_number_of_failures_and_of_one_that_passed_nothing(
+    tmp_path: Path, made: healthy.Tables
+) -> None:
     cleaned(tmp_path, made)
     found = content(tmp_path)
-    assert [name for name, value in found.items() if not isinstance(value, list)] == ["n_failed"]
+    assert [name for name, value in found.items() if not isinstance(value, list)] == []
+    edit("cleaned", 0, revision=EMOJI)(made)
+    cleaned(tmp_path / "failing", made, "report")
+    failing = content(tmp_path / "failing")
+    assert {name: value for name, value in failing.items() if not isinstance(value, list)} == {"n_failed": 1}
     assert {
         "expectation", "kind", "column", "observed", "threshold", "n", "n_bad", "worst_ids", "passed", "words"
     } <= set(found["detail"][0])  # fmt: skip

@@ -432,7 +432,7 @@ def _gates(root: Path, failed: str | None) -> None:
                 "words": "few texts repeat a sentence",
             },
         ]
-        write(root, f"metrics/gates/{name}.json", {"n_failed": int(bad), "detail": detail})
+        write(root, f"metrics/gates/{name}.json", {**({"n_failed": 1} if bad else {}), "detail": detail})
         write(root, f"metrics/gates/pages/{name}.html", "<p>page</p>")
 
 
