@@ -42,6 +42,7 @@ def apply(name: str, params: Path, values: Sequence[str] = ()) -> list[str]:
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(float, _float)
+    yaml.representer.add_representer(type(None), _null)
     content = yaml.load(params.read_text(encoding="utf-8"))
     unknown = [".".join(path) for path, _ in wanted if not _has(content, path)]
     if unknown:
@@ -83,11 +84,29 @@ def leaves(content: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 def _float(representer: Any, value: float) -> Any:
-    """The number with a point before the exponent: without one, YAML 1.1 readers (DVC, PyYAML) take it for a text."""
+    """As the file writes numbers: 3.0e-4, 0.02.
+
+    A point stands before the exponent: without one, YAML 1.1 readers (DVC, PyYAML) take the number for a text.
+    """
     written = repr(value)
-    if "e" in written and "." not in written:
-        written = written.replace("e", ".0e")
+    if 0 < abs(value) < 1e-3 or "e" in written:
+        digits, _, exponent = shortest(value).partition("e")
+        written = f"{digits if '.' in digits else digits + '.0'}e{exponent[0]}{exponent[1:].lstrip('0')}"
     return representer.represent_scalar("tag:yaml.org,2002:float", written)
+
+
+def shortest(value: float) -> str:
+    """The number with an exponent and as few digits as say it.
+
+    >>> shortest(0.0003), shortest(0.000125)
+    ('3e-04', '1.25e-04')
+    """
+    return next(text for digits in range(18) if float(text := f"{value:.{digits}e}") == value)
+
+
+def _null(representer: Any, value: None) -> Any:
+    """A word, as the file has it, rather than nothing at all."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _has(content: Any, path: tuple[str, ...]) -> bool:
