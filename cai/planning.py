@@ -493,35 +493,47 @@ def _training(name: str, params: Mapping[str, Any], rows: Mapping[str, int], sha
 
 
 def table(found: Plan) -> Any:
-    """The plan as a rich table, totals last."""
+    """The plan as a rich table that fits 80 characters, totals last; with money where a server is asked."""
     from rich.table import Table
 
     machine = found.machine
     have = f"{machine.n_gpus} x {machine.gpu}" if machine.gpu else f"{machine.cores} CPU cores"
     shown = Table(title=f"Pending on {have}, {machine.room / GIB:.0f} GiB: at most, and estimated, not measured")
-    for column in ("stage", "calls", "tokens in", "tokens out", "time", "memory GiB", "disk GiB", "server", "USD"):
-        shown.add_column(column, justify="left" if column in ("stage", "server") else "right")
+    servers = sorted({step.server for step in found.steps if step.server})
+    for column in ("stage", "calls", "read", "written", "time", "GiB", "disk", *(["USD"] if servers else [])):
+        # Not cut off in a narrower window: half a number says something else.
+        shown.add_column(column, justify="left" if column == "stage" else "right", overflow="fold")
+
+    def add(name: str, calls: int, read: int, written: int, seconds: float, memory: int, disk: int, cost: str) -> None:
+        cells = (name, count(calls), count(read), count(written), duration(seconds), f"{memory / GIB:.1f}")
+        shown.add_row(*cells, f"{disk / GIB:.1f}", *([cost] if servers else []))
+
     for step in found.steps:
-        shown.add_row(
-            step.stage,
-            f"{step.calls:,}" if step.calls else "",
-            f"{step.prompt_tokens:,}",
-            f"{step.completion_tokens:,}",
-            duration(step.seconds),
-            f"{step.memory / GIB:.1f}",
-            f"{step.disk / GIB:.1f}",
-            step.server or "",
-            money(step.usd) if step.server else "",
-        )
+        tokens = step.prompt_tokens, step.completion_tokens
+        cost = "" if step.server is None else "?" if step.usd is None else money(step.usd)
+        add(step.stage, step.calls, *tokens, step.seconds, step.memory, step.disk, cost)
     shown.add_section()
-    totals = (sum(step.calls for step in found.steps), sum(step.prompt_tokens for step in found.steps))
+    sums = [
+        sum(getattr(step, name) for step in found.steps) for name in ("calls", "prompt_tokens", "completion_tokens")
+    ]
     most = max((step.memory for step in found.steps), default=0)
-    out = sum(step.completion_tokens for step in found.steps)
-    shown.add_row(
-        "together", f"{totals[0]:,}", f"{totals[1]:,}", f"{out:,}", duration(found.seconds), f"{most / GIB:.1f}",
-        f"{found.disk / GIB:.1f}", "", money(found.usd),
-    )  # fmt: skip
+    add("together", *sums, found.seconds, most, found.disk, "?" if found.usd is None else money(found.usd))
+    words = ["read, written: tokens; GiB: memory; disk: GiB"]
+    words += [f"USD: asked of {', '.join(servers)}"] if servers else []
+    shown.caption = "; ".join([*words, *([f"?: {money(None)}"] if found.usd is None else [])])
     return shown
+
+
+def count(n: int) -> str:
+    """A count in at most five characters, rounded up: it is a bound.
+
+    >>> count(0), count(980), count(10_001), count(2_283_456), count(999_950)
+    ('', '980', '10.1k', '2.3M', '1.0M')
+    """
+    if n < 1000:
+        return str(n or "")
+    thousands = -(-n // 100) / 10
+    return f"{thousands:.1f}k" if thousands < 999.95 else f"{-(-n // 100_000) / 10:.1f}M"
 
 
 def money(usd: float | None) -> str:
@@ -532,9 +544,11 @@ def money(usd: float | None) -> str:
 def duration(seconds: float) -> str:
     """A time in the unit that suits it.
 
-    >>> duration(40), duration(600), duration(9000)
-    ('40 s', '10 min', '2.5 h')
+    >>> duration(40), duration(600), duration(9000), duration(800_000)
+    ('40 s', '10 min', '2.5 h', '9.3 d')
     """
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} d"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -64,6 +65,25 @@ def test_what_a_server_is_asked_is_counted_and_priced(tmp_path: Path) -> None:
     section["servers"]["prices"] = {}
     unknown = plan(section, ROOT, ["judge"], H100)
     assert unknown.usd is None and "not known" in planning.money(unknown.usd)
+
+
+@pytest.mark.parametrize("recipe", ["smollm2", "llama3-8b"])
+def test_the_table_says_whole_numbers_in_eighty_columns(recipe: str, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    section = params(tmp_path, recipe)
+    stages = [*ALL, "judge_card", "answer@instruct", "score@instruct"]
+    found = plan(section, ROOT, stages, LAPTOP)
+    console = Console(width=80, file=io.StringIO())
+    console.print(planning.table(found))
+    lines = console.file.getvalue().splitlines()
+    rows = {line.split()[1]: line for line in lines if line.startswith("\u2502")}
+    assert set(rows) == {*stages, "together"}, "no row is broken in two"
+    assert not any("\u2026" in line for line in lines)
+    assert ("USD" in "".join(lines)) == (recipe == "llama3-8b")
+    judge = next(step for step in found.steps if step.stage == "judge")
+    assert planning.count(judge.prompt_tokens) in rows["judge"].split()
+    assert (planning.money(judge.usd) in rows["judge"].split()) == (recipe == "llama3-8b")
 
 
 def test_one_pool_for_both_phases_is_planned_for_both(tmp_path: Path) -> None:
