@@ -24,7 +24,7 @@ import polars as pl
 from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.evaluation import ANSWERS, EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS
-from cai.artifacts.preference import EXCLUDED, PREFERENCES, SAMPLES, VERDICTS
+from cai.artifacts.preference import EXCLUDED, HUMAN_PAIRS, PREFERENCES, SAMPLES, VERDICTS
 from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
 from cai.artifacts.table import ROW_GROUP, Table
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 CHARS = 600
 TABLES = (
     PROMPTS, INSTRUCTIONS, RESPONSES, CRITIQUES, REVISIONS, CLEANED, DROPPED, EDITS, ASKED, SAMPLES, VERDICTS,
-    PREFERENCES, EXCLUDED, ANSWERS.of("base"), EVALUATION_PROMPTS,
+    PREFERENCES, EXCLUDED, HUMAN_PAIRS, ANSWERS.of("base"), EVALUATION_PROMPTS,
 )  # fmt: skip
 ONE = """
 import json, re, resource, sys, time
@@ -173,6 +173,10 @@ def tables(n: int) -> dict[str, pl.DataFrame]:
             pl.lit(False).alias("rejected_cut"),
         ),
         EXCLUDED: verdicts.head(0),
+        HUMAN_PAIRS: verdicts.select(
+            pl.format("human/{}", "prompt_id").alias("pair_id"), "prompt", "turns",
+            better.then("a").otherwise("b").alias("chosen"), better.then("b").otherwise("a").alias("rejected"),
+        ),
         ANSWERS.of("base"): answers,
         EVALUATION_PROMPTS: pl.DataFrame({"n": range(1000)}).with_columns(
             # Its own words: a prompt that is near an evaluation prompt would have been removed.
@@ -206,6 +210,8 @@ def write(root: Path, n: int) -> None:
     (root / "metrics").mkdir(exist_ok=True)
     card = {"detail": [{"roles": {"pairs": {"valid": True, "reasons": []}}}]}
     (root / "metrics/judge_card.json").write_text(json.dumps(card))
+    account = {"detail": [{"helpful": {"n_kept": n // 2}}]}
+    (root / "metrics/pair.json").write_text(json.dumps(account))
 
 
 def main() -> None:

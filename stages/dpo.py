@@ -2,27 +2,20 @@
 
 import polars as pl
 
-from cai.artifacts.evaluation import EVALUATION_PROMPTS
-from cai.artifacts.preference import PREFERENCES
+from cai.artifacts.preference import HUMAN_PAIRS, PREFERENCES
 from cai.artifacts.prompts import PROMPTS
 from cai.llm import weights
-from cai.method.human_pairs import human_pairs
-from cai.method.training_rows import preference_rows, watched_rows
+from cai.method.training_rows import human_rows, preference_rows, watched_rows
 from cai.params import Section
 from cai.run import Run, run
-from cai.sources.source import HumanPairs, parts, red_team_frame, sources
 from cai.training.card import write_card
 from cai.training.tuning import DpoTuning
 
-READS, WRITES = (PREFERENCES, EVALUATION_PROMPTS, PROMPTS), ()
-
-
-class Dpo(DpoTuning):
-    helpful: HumanPairs
+READS, WRITES = (PREFERENCES, HUMAN_PAIRS, PROMPTS), ()
 
 
 class Params(Section):
-    dpo: Dpo
+    dpo: DpoTuning
 
 
 def main(params: Params, run: Run) -> None:
@@ -33,29 +26,23 @@ def main(params: Params, run: Run) -> None:
 
     preferences = PREFERENCES.read(run.root)
     below, out = run.root / "data/models/sft", run.root / "data/models/dpo"
-    # Without the place that human pairs come from: it may be a path, which no checkpoint or model card shall name.
-    tuning = DpoTuning.model_validate(params.dpo.model_dump(exclude={"helpful"}))
-    found = parts(params.dpo.helpful, run.root)
-    asked = sorted({turn for turns in EVALUATION_PROMPTS.read(run.root)["turns_text"].to_list() for turn in turns})
-    helpful, dropped = human_pairs(red_team_frame(found).to_dicts(), asked, params.dpo.helpful.limit)
-    guard = tuning.guard
+    guard = params.dpo.guard
     watched = watched_rows(PROMPTS.read(run.root), "pref_test") if guard.every_steps else []
     summary = train_dpo(
-        [*preference_rows(preferences.filter(pl.col("split") == "train")), *helpful],
+        [*preference_rows(preferences.filter(pl.col("split") == "train")), *human_rows(HUMAN_PAIRS.read(run.root))],
         weights.open_chain("sft", run.root, run.work, params.dpo.precision),
         out,
         run.work,
         name="dpo",
-        params=tuning,
+        params=params.dpo,
         base=weights.chain_reference(below),
         eval_rows=preference_rows(preferences.filter(pl.col("split") == "test")),
         curves=run.root / "metrics/curves/dpo",
-        watch=degeneration_watch(watched, guard, name="dpo", seed=tuning.seed) if guard.every_steps else None,
+        watch=degeneration_watch(watched, guard, name="dpo", seed=params.dpo.seed) if guard.every_steps else None,
     )
     weights.write_chain(out, *weights.stack(below))
-    write_card(out, [run.root / table.path for table in READS], run.root, tuning, summary)
-    human = {"helpful": {**sources(found), "n_kept": len(helpful), "dropped": dropped}} if found else {}
-    run.metrics({"detail": [summary.metrics() | human]}, "training_dpo")
+    write_card(out, [run.root / table.path for table in READS], run.root, params.dpo, summary)
+    run.metrics({"detail": [summary.metrics()]}, "training_dpo")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.evaluation import ANSWERS, EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS
-from cai.artifacts.preference import EXCLUDED, PREFERENCES, SAMPLES, VERDICTS
+from cai.artifacts.preference import EXCLUDED, HUMAN_PAIRS, PREFERENCES, SAMPLES, VERDICTS
 from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.raw import RAW_INSTRUCTIONS, RAW_RED_TEAM
 from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
@@ -26,5 +26,6 @@ TABLES: tuple[Table, ...] = (
     VERDICTS,
     PREFERENCES,
     EXCLUDED,
+    HUMAN_PAIRS,
     ANSWERS,
 )

@@ -47,6 +47,7 @@ GATED = (
     _own("verdicts", "dpo"),
     _own("preferences", "dpo"),
     _own("excluded", "dpo"),
+    _own("human_pairs", "dpo"),
     _training("dpo", None),
     *(Gated(f"answers_{model}", "answers", "answers", None) for model in ("base", "instruct", "sft", "dpo")),
 )

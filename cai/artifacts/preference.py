@@ -71,6 +71,21 @@ PREFERENCES = Table(
     "pair",
 )
 
+HUMAN_PAIRS = Table(
+    "human_pairs",
+    "data/preference/human_pairs.parquet",
+    ("pair_id",),
+    (
+        text("pair_id", "human/ and the hash of the context's roles and texts"),
+        text("prompt", "the last human turn"),
+        turns(),
+        text("chosen", "the response that people chose"),
+        text("rejected", "the other one"),
+    ),
+    "Pairs that people chose, which dpo trains on beside the judge's; none where pair.helpful names no source",
+    "pair",
+)
+
 EXCLUDED = Table(
     "excluded",
     "data/preference/excluded.parquet",

@@ -73,6 +73,20 @@ def watched_rows(prompts: pl.DataFrame, split: Literal["sft_test", "pref_test"])
     return [{"id": row["prompt_id"], "turns": row["turns"]} for row in kept.to_dicts()]
 
 
+def human_rows(pairs: pl.DataFrame) -> list[Row]:
+    """Rows {id, turns, chosen, rejected, p_chosen: 1.0} from columns of HUMAN_PAIRS."""
+    return [
+        {
+            "id": row["pair_id"],
+            "turns": row["turns"],
+            "chosen": row["chosen"],
+            "rejected": row["rejected"],
+            "p_chosen": 1.0,
+        }
+        for row in pairs.sort("pair_id").to_dicts()
+    ]
+
+
 def preference_rows(preferences: pl.DataFrame) -> list[Row]:
     """Rows {id, turns, chosen, rejected, p_chosen, chosen_cut, rejected_cut} from columns of PREFERENCES."""
     return [

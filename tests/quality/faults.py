@@ -129,11 +129,27 @@ def _held_out(words: Callable[[str], str]) -> Fault:
     """An instruction that asks what a held-out prompt asks."""
 
     def fault(made: Tables) -> None:
-        held_out = made["prompts"].filter(pl.col("split") == "heldout").get_column("prompt").to_list()
-        prompt = words(held_out[0])
+        prompt = words(_first_held_out(made))
         edit("instructions", 0, prompt=prompt, turns=structs((Turn("user", prompt),)))(made)
 
     return fault
+
+
+def _human_asked(words: Callable[[Tables], str]) -> Fault:
+    """A human pair whose context opens with these words."""
+
+    def fault(made: Tables) -> None:
+        edit(
+            "human_pairs",
+            0,
+            turns=lambda row: [*structs((Turn("user", words(made)), Turn("assistant", "Well."))), *row["turns"]],
+        )(made)
+
+    return fault
+
+
+def _first_held_out(made: Tables) -> str:
+    return str(made["prompts"].filter(pl.col("split") == "heldout")["prompt"][0])
 
 
 def _opened_twice(made: Tables) -> None:
@@ -734,6 +750,24 @@ EXCLUDED_CASES: list[Case] = [
     ("excluded", "most excluded", lambda made: made.update(excluded=pl.concat([made["excluded"], made["preferences"].head(24).select("prompt_id", pl.lit("extreme length").alias("reason"))]).sort("prompt_id"), preferences=made["preferences"].slice(24)), {"excluded_share"}),
 ]  # fmt: skip
 
+HUMAN_CASES: list[Case] = [
+    ("human_pairs", "an id twice", edit("human_pairs", 1, pair_id="human/000"), {"pair_id"}),
+    ("human_pairs", "not sorted", backwards("human_pairs"), {"n_unsorted"}),
+    ("human_pairs", "a row short", without("human_pairs", 0), {"n_pairs_unaccounted"}),
+    ("human_pairs", "empty frame", _empty("human_pairs"), {"n_pairs_unaccounted"}),
+    ("human_pairs", "a blank prompt", edit("human_pairs", 0, prompt=" ", turns=structs((Turn("user", " "),))), {"prompt_blank"}),
+    ("human_pairs", "another prompt than the last turn", edit("human_pairs", 0, prompt="Quite another question"), {"not_last_turn"}),
+    ("human_pairs", "a context that ends with an answer", edit("human_pairs", 0, turns=lambda row: [{**row["turns"][0], "role": "assistant"}]), {"not_last_turn"}),
+    ("human_pairs", "chosen is blank", edit("human_pairs", 0, chosen=" "), {"chosen_blank"}),
+    ("human_pairs", "rejected is blank", edit("human_pairs", 0, rejected=" "), {"rejected_blank"}),
+    ("human_pairs", "an endless response", edit("human_pairs", 0, rejected=" ".join(f"word{n}" for n in range(400))), {"n_chars"}),
+    ("human_pairs", "chosen is rejected", edit("human_pairs", 0, rejected=lambda row: row["chosen"]), {"same_text"}),
+    ("human_pairs", "an evaluation prompt", _human_asked(lambda made: "Compose for an evaluation apple attic desert 0"), {"evaluation_similarity"}),
+    ("human_pairs", "a held-out prompt", _human_asked(_first_held_out), {"heldout_similarity"}),
+    ("human_pairs", "the longer one is always chosen", every("human_pairs", chosen=lambda row: f"{row['rejected']} And why? Look at {row['pair_id']}."), {"length_only_share"}),
+    ("human_pairs", "one response is always chosen", every("human_pairs", chosen="Take the one in the middle.", rejected=lambda row: f"No {row['pair_id']}." + " And so on and on." * (int(row["pair_id"][-3:]) % 2)), {"same_chosen_share"}),
+]  # fmt: skip
+
 ANSWER_CASES: list[Case] = [
     ("answers_base", "few rows", both(without("answers_base", lambda row: row["set"] != "heldout" or row["prompt_id"] > "c"), _empty("evaluation_prompts")), {COUNT}),
     ("answers_base", "a row twice", twice("answers_base"), {"prompt_id+turn"}),
@@ -769,6 +803,7 @@ CASES: list[Case] = [
     *VERDICT_CASES,
     *PREFERENCE_CASES,
     *EXCLUDED_CASES,
+    *HUMAN_CASES,
     *ANSWER_CASES,
 ]
 

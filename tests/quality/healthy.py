@@ -11,7 +11,7 @@ import polars as pl
 from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
 from cai.artifacts.evaluation import ANSWERS, EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS
-from cai.artifacts.preference import EXCLUDED, PREFERENCES, SAMPLES, VERDICTS
+from cai.artifacts.preference import EXCLUDED, HUMAN_PAIRS, PREFERENCES, SAMPLES, VERDICTS
 from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
 from cai.artifacts.table import Table
@@ -33,6 +33,7 @@ TABLES: dict[str, Table] = {
     "verdicts": VERDICTS,
     "preferences": PREFERENCES,
     "excluded": EXCLUDED,
+    "human_pairs": HUMAN_PAIRS,
     "answers_base": ANSWERS.of("base"),
 }
 Tables = dict[str, pl.DataFrame]
@@ -74,6 +75,7 @@ PLACES = [
     "yard",
 ]
 ROUNDS = 2
+N_HUMAN = 16
 
 
 def _phrase(i: int, lead: str) -> str:
@@ -290,6 +292,18 @@ def tables() -> Tables:
     made["verdicts"] = VERDICTS.frame(verdicts)
     made["preferences"] = PREFERENCES.frame(preferences)
     made["excluded"] = EXCLUDED.frame(excluded)
+    made["human_pairs"] = HUMAN_PAIRS.frame(
+        [
+            {
+                "pair_id": f"human/{n:03d}",
+                "prompt": _phrase(n, "Help me choose a"),
+                "turns": structs((Turn("user", _phrase(n, "Help me choose a")),)),
+                "chosen": f"Take {_phrase(n, 'the nicer')}{' then' * (n % 2)}.",
+                "rejected": f"Take {_phrase(n, 'the other')}{' then' * ((n + 1) % 2)}.",
+            }
+            for n in range(N_HUMAN)
+        ]
+    )
     answers = []
     for row in made["evaluation_prompts"].to_dicts():
         for turn, said in enumerate(row["turns_text"], start=1):
@@ -328,6 +342,10 @@ def judge_card(root: Path, *reasons: str) -> None:
 def write(root: Path, made: Tables) -> None:
     """Write the artifacts as they are, faults and all: `Table.write` would refuse most of them."""
     judge_card(root)
+    kept = {"n_kept": N_HUMAN, "dropped": {"over_limit": 3}}
+    (root / "metrics/pair.json").write_text(
+        json.dumps({"n_pairs": 20, "detail": [{"helpful": kept}]}), encoding="utf-8"
+    )
     for name, frame in made.items():
         path = root / TABLES[name].path
         path.parent.mkdir(parents=True, exist_ok=True)

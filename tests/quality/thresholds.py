@@ -95,6 +95,13 @@ THRESHOLDS: dict[str, dict[str, Any]] = {
         "max_same_chosen_share": 0.25,
     },
     "excluded": {"min_rows": 0, "max_excluded_share": 0.4},
+    "human_pairs": {
+        "min_rows": 0,
+        "max_chars": 2000,
+        "evaluation_similarity": 0.7,
+        "max_length_only_accuracy": 0.7,
+        "max_same_chosen_share": 0.25,
+    },
     "answers": {**GENERATED, "min_heldout": 1},
     "training_sft": TRAINING,
 }

@@ -7,6 +7,8 @@ A suite is a module of this package, found by the artifact's name, so that a gat
     PARENTS        tables it refers to
     CURVE          the curve of the training loss, beside a JSON summary
     MAY_BE_BLANK   columns of texts that may be blank in every row
+    ACCOUNT        the summary of the stage that wrote it, where no parent tells how many rows there have to be
+    account        (that summary) → its numbers as one row, which stands among the parents
     CARD           the judge's card, where how much a missed threshold weighs depends on it
     slim           (frame, parents) → flags and lengths, key columns, no text; row by row, as it is called on slices
     facts          (slim rows of the whole table, parents) → Facts
@@ -113,8 +115,9 @@ def parent_paths(artifact: str) -> tuple[str, ...]:
     """The other files that this gate reads."""
     suite = suite_of(artifact)
     card = (suite.CARD,) if hasattr(suite, "CARD") else ()
+    account = (suite.ACCOUNT,) if hasattr(suite, "ACCOUNT") else ()
     curve = (suite.CURVE.format(model=_model(artifact)),) if hasattr(suite, "CURVE") else ()
-    return (*(parent.table.path for parent in suite.PARENTS), *card, *curve)
+    return (*(parent.table.path for parent in suite.PARENTS), *account, *card, *curve)
 
 
 def stamp_path(artifact: str) -> str:
@@ -169,6 +172,8 @@ def _checked(artifact: str, root: Path, thresholds: Section) -> tuple[int, list[
         return rows.height, _entries(checks, validate(frames, checks), frames, facts, ())
     table: Table = suite.TABLE.of(_model(artifact))
     sizes = {name: frame.height for name, frame in parents.items()}
+    if hasattr(suite, "ACCOUNT"):
+        parents["account"] = suite.account(_summary(root / suite.ACCOUNT, suite.ACCOUNT))
     shape_checks, own_checks = shape(table), suite.expectations(thresholds, sizes)
     if hasattr(suite, "CARD"):
         own_checks = settled(own_checks, _summary(root / suite.CARD, suite.CARD))
