@@ -87,3 +87,43 @@ def test_a_gate_lists_the_files_that_it_reads_and_no_others(artifact: str) -> No
     read = {gate.artifact_path(artifact), *gate.parent_paths(artifact)}
     # The curves of a model are one out, a folder.
     assert {item["of"], *item["and"]} == {path.removesuffix("/train.csv") for path in read}
+
+
+def _graph() -> dict[str, tuple[set[str], set[str]]]:
+    """Of every stage, items of a foreach too, (what it reads, what it writes)."""
+    found = {}
+    for name, stage in STAGES.items():
+        items = stage.get("foreach", {None: None})
+        for key in items:
+            values = items[key] if isinstance(items, dict) else key
+
+            def filled(text: str, key: object = key, values: object = values) -> str:
+                text = text.replace("${key}", str(key)).replace("${item}", str(values))
+                for part, value in (values if isinstance(values, dict) else {}).items():
+                    text = text.replace(f"${{item.{part}}}", str(value))
+                    for place, one in enumerate(value if isinstance(value, list) else ()):
+                        text = text.replace(f"${{item.{part}[{place}]}}", one)
+                return text
+
+            outs = [*body(name).get("outs", ()), *body(name).get("metrics", ()), *body(name).get("plots", ())]
+            written = {filled(next(iter(out)) if isinstance(out, dict) else out) for out in outs}
+            found[name if key is None else f"{name}@{key}"] = ({filled(dep) for dep in body(name)["deps"]}, written)
+    return found
+
+
+@pytest.mark.parametrize("stage", ["instruct", "sft", "dpo"])
+def test_no_training_reads_what_no_gate_has_passed(stage: str) -> None:
+    """All it reads is code, weights and tables; every table has a gate, and every gate of them runs before it."""
+    graph = _graph()
+    writer = {out: name for name, (_, written) in graph.items() for out in written}
+    before, queue = set(), [stage]
+    while queue:
+        queue += {writer[dep] for dep in graph[queue.pop()][0] if dep in writer} - before
+        before |= set(queue)
+    reads = {dep for dep in graph[stage][0] if not dep.startswith(("cai/", "stages/", "data/gates/"))}
+    models = {dep for dep in reads if dep.startswith("data/models/")}
+    of = {gate.artifact_path(name): name for name in STAGES["gate"]["foreach"]}
+    assert reads - models <= set(of), "a table without a gate, or rows from outside"
+    gates = {f"gate@{of[dep]}" for dep in reads - models}
+    gates |= {f"gate@training_{Path(dep).name}" for dep in models - {"data/models/base"}}
+    assert gates and gates <= before
