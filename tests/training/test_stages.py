@@ -12,10 +12,10 @@ import polars as pl
 import pytest
 
 from cai.artifacts.cleaned import CLEANED
-from cai.artifacts.evaluation import EVALUATION_PROMPTS
 from cai.artifacts.instructions import INSTRUCTIONS
-from cai.artifacts.preference import PREFERENCES
+from cai.artifacts.preference import HUMAN_PAIRS, PREFERENCES
 from cai.artifacts.prompts import PROMPTS
+from cai.method.human_pairs import human_pairs
 from cai.params import read_yaml
 from cai.run import Run, Servers
 from tests.training.conftest import DPO, ROOT, SFT, pair_rows, sft_rows
@@ -27,12 +27,6 @@ GENERATED = {
     "finish_reason": "stop",
     "prompt_tokens": 9,
     "completion_tokens": 9,
-}
-HELPFUL = {
-    "source": "none",
-    "path": "pairs.jsonl",
-    "hub": {"id": "A/b", "revision": "0" * 40, "parts": ["c"]},
-    "limit": None,
 }
 
 
@@ -106,15 +100,7 @@ def project(tiny: Path, tmp_path: Path) -> Path:
         ),
         tmp_path,
     )
-    EVALUATION_PROMPTS.write(
-        EVALUATION_PROMPTS.frame(
-            [
-                {"prompt_id": "e1", "set": "redteam", "item_id": "1", "category": None, "temperature": None}
-                | {"turns_text": ["Which old bridge crosses the wide river here?"], "reference": None}
-            ]
-        ),
-        tmp_path,
-    )
+    HUMAN_PAIRS.write(HUMAN_PAIRS.frame([]), tmp_path)
     return tmp_path
 
 
@@ -123,7 +109,7 @@ def run(name: str, root: Path, **over: Any) -> dict[str, Any]:
     import importlib
 
     stage = importlib.import_module(f"stages.{name}")
-    section = (SFT | {"rounds": "all", "helpful_share": 0.0} if name == "sft" else DPO | {"helpful": HELPFUL}) | over
+    section = (SFT | {"rounds": "all", "helpful_share": 0.0} if name == "sft" else DPO) | over
     stage.main(
         stage.Params.model_validate({name: section}),
         Run(name, None, root, Servers(**read_yaml(ROOT / "params.yaml")["servers"])),
@@ -223,24 +209,16 @@ def test_sft_trains_on_all_rounds_or_the_last_with_the_wanted_share_of_instructi
     assert all(text.count("<|im_start|>user") == 2 for text in several)
 
 
-def test_dpo_takes_the_pairs_of_a_file_beside_the_judges_and_says_how_many(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dpo_takes_human_pairs_beside_the_judges(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = "\n\nHuman: {}\n\nAssistant: "
     rows = [(f"Tell me about the number {n} please", "It is even.", "It is odd.") for n in range(5)]
-    rows += [("Which old bridge crosses the wide river here?", "The stone one.", "None.")]
     rows += [("Say something very long about stones", "A stone. " * 90, "No.")]
-    (project / "pairs.jsonl").write_text(
-        "".join(
-            json.dumps({s: start.format(a) + t for s, t in (("chosen", c), ("rejected", r))}) + "\n" for a, c, r in rows
-        )
-    )
+    told = [{s: start.format(a) + t for s, t in (("chosen", c), ("rejected", r))} for a, c, r in rows]
     seen = trained(monkeypatch)
-    alone = run("dpo", project)
-    assert (alone["n_rows"], len(seen)) == (12, 12) and "helpful" not in alone
+    assert (run("dpo", project)["n_rows"], len(seen)) == (12, 12)
     seen.clear()
-    facts = run("dpo", project, helpful=HELPFUL | {"source": "path"})
-    assert facts["helpful"]["n_kept"] == 6 and facts["helpful"]["dropped"] == {"evaluation_prompt": 1}
+    HUMAN_PAIRS.write(human_pairs(told, [], [], None)[0], project)
+    facts = run("dpo", project)
     assert (facts["n_rows"], facts["dropped"]) == (17, {"too_long": 1})
     human = [row for _, row in seen if row.row_id.startswith("human/")]
     assert len(human) == 5 and {row.p_chosen for row in human} == {1.0}
