@@ -108,7 +108,7 @@ def _inputs(params: Mapping[str, Any], root: Path) -> list[Finding]:
         "fetch.instructions.path": params["fetch"]["instructions"]["path"],
         "constitution.path": params["constitution"]["path"],
         "judge_card.pairs": params["judge_card"]["pairs"],
-        "dpo.helpful.path": params["dpo"]["helpful"]["path"],
+        "pair.helpful.path": params["pair"]["helpful"]["path"],
         "judge_card.hhh": params["judge_card"]["hhh"],
         "judge_card.hh": params["judge_card"]["hh"],
         "benchmarks.mtbench.folder": sets["mtbench"]["folder"] if sets["mtbench"]["n"] != 0 else None,
