@@ -513,11 +513,11 @@ def table(found: Plan) -> Any:
         cost = "" if step.server is None else "?" if step.usd is None else money(step.usd)
         add(step.stage, step.calls, *tokens, step.seconds, step.memory, step.disk, cost)
     shown.add_section()
-    sums = [
-        sum(getattr(step, name) for step in found.steps) for name in ("calls", "prompt_tokens", "completion_tokens")
-    ]
+    calls, read = sum(step.calls for step in found.steps), sum(step.prompt_tokens for step in found.steps)
+    written = sum(step.completion_tokens for step in found.steps)
     most = max((step.memory for step in found.steps), default=0)
-    add("together", *sums, found.seconds, most, found.disk, "?" if found.usd is None else money(found.usd))
+    cost = "?" if found.usd is None else money(found.usd)
+    add("together", calls, read, written, found.seconds, most, found.disk, cost)
     words = ["read, written: tokens; GiB: memory; disk: GiB"]
     words += [f"USD: asked of {', '.join(servers)}"] if servers else []
     shown.caption = "; ".join([*words, *([f"?: {money(None)}"] if found.usd is None else [])])
