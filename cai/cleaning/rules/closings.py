@@ -505,6 +505,8 @@ def _closes(words: list[str]) -> bool:
 
 
 def _near(first: list[str], second: list[str]) -> bool:
+    if first[:2] == second[:2] and _FORMULA.match(" ".join(first)) and _FORMULA.match(" ".join(second)):
+        return True
     first, second = units_of(first), units_of(second)
     if min(len(first), len(second)) < 4:
         return False

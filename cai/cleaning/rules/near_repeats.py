@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 
 import regex
@@ -171,7 +171,7 @@ _SYNONYMS = tuple(
         "helps assists supports aids guides",
         "show demonstrate display express convey exhibit",
         "kind respectful considerate polite courteous compassionate empathetic sensitive thoughtful caring",
-        "people individuals persons others everyone everybody",
+        "people individuals person persons others everyone everybody each all every anyone anybody",
         "problem issue matter challenge difficulty",
         "many several numerous various countless multiple",
         "very really truly extremely incredibly highly so quite",
@@ -318,8 +318,11 @@ def _differ_in_meaning(words: Collection[str]) -> bool:
     )
 
 
-def _synonyms(words: Collection[str]) -> bool:
-    return any(group.issuperset(words) for group in _SYNONYMS)
+def _synonyms(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether words were swapped for others of one meaning; "deserves" is "deserve"."""
+    one, other = ({word.removesuffix("s") for word in words} for words in (first, second))
+    changed = {word for word in (*first, *second) if word.removesuffix("s") in one ^ other}
+    return any(group.issuperset(changed) for group in _SYNONYMS)
 
 
 def _enumerates(view: View, units: Mapping[int, list[str]], places: list[int]) -> bool:
@@ -331,7 +334,7 @@ def _enumerates(view: View, units: Mapping[int, list[str]], places: list[int]) -
         matcher = SequenceMatcher(None, first, units[place], autojunk=False)
         changes = [code[1:] for code in matcher.get_opcodes() if code[0] != "equal"]
         fillings.append(tuple(word for _, _, c, d in changes for word in units[place][c:d]))
-        swapped = swapped and all(_synonyms({*first[a:b], *units[place][c:d]}) for a, b, c, d in changes)
+        swapped = swapped and all(_synonyms(first[a:b], units[place][c:d]) for a, b, c, d in changes)
     if swapped or len(set(fillings)) < len(fillings) or () in fillings:
         return False
     if units[places[0]] is not view.words[places[0]]:  # signs: two of them make a word

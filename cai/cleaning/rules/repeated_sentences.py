@@ -53,7 +53,7 @@ def find(view: View, row: Row) -> list[Cut]:
             (size >= 3 and _called(view, seen[key], place))
             or _counts(view, place)
             or _concludes(view, seen[key], place)
-            or (place - seen[key] > 1 and _told(view, place))
+            or (place - seen[key] > 1 and (_told(view, place) or _tells_on(view, seen[key], place)))
         ):
             continue
         if _other_sum(view, seen[key], place):
@@ -110,6 +110,11 @@ def _told(view: View, place: int) -> bool:
     """Whether a sentence tells what someone said ('"Not yet," said his father.'), as a tale may do again."""
     start, end = view.spans[place]
     return any(region.kind == "quote" and region.start == start and region.end < end for region in view.regions)
+
+
+def _tells_on(view: View, first: int, second: int) -> bool:
+    """Whether both sayings go on behind the same telling, as a tale does again."""
+    return first > 0 and view.keys[first - 1] == view.keys[second - 1] and _told(view, second - 1)
 
 
 def _concludes(view: View, first: int, second: int) -> bool:
