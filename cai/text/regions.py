@@ -44,16 +44,16 @@ LONG_QUOTE = 6
 """Words. Reviewers may say "It broke after a week." one after the other."""
 _SPEAKER = re.compile(r"(?:\*\*)?([^\W\d_][\w.'’ -]{0,24})(?:\*\*)?:(?:\*\*)? +\S")
 SAID_AGAIN = 3
-_DONE = re.compile(
-    r"(?:(?<=[.!?…:])[ \t]+|^[ \t]*|(?<![^.!?…\s]))(?:(?:Then|Now|Next|Finally|Afterwards),? )?"
-    r"(?i:add|apply|bake|beat|bend|blend|boil|breathe|brush|check|chill|chop|clean|click|close|cook|cool|cover|cut|dip|drain|drill|dry|exhale"
-    r"|fill|flip|fold|freeze|grate|grease|heat|hold|inhale|knead|layer|lay|leave|let|lift|loosen|lower|melt|mix|open|paint|peel|place|pour|prepare"
-    r"|press|prime|pull|push|put|raise|relax|remove|repeat|rest|rinse|roll|rub|sand|sear|season|shake|sift|simmer|slice|soak|spray|spread|sprinkle|squeeze"
-    r"|steam|stir|strain|stretch|switch|take|tap|tie|tighten|toast|top|turn|twist|unplug|wait|wash|whisk|wipe|wrap"
-    r"|ajoutez|mélangez|laissez|remuez|versez|couvrez|étalez|añade|añada|agrega|mezcla|deja|remueve|vierte|geben sie|rühren sie|lassen sie"
-    r"|mischen sie|aggiungi|mescola|lascia|versa)\b"
+_FIRST_WORD = re.compile(r"(?:^|[.!?:] )[ \t]*(?:(?:Then|Now|Next|Finally|Afterwards),? )?([^\W\d_]+)", re.M)
+_DONE = frozenset(
+    """add apply bake beat bend blend boil breathe brush check chill chop clean click close cook cool cover cut dip drain drill dry
+    exhale fill flip fold freeze grate grease heat hold inhale knead layer lay leave let lift loosen lower melt mix open paint peel
+    place pour prepare press prime pull push put raise relax remove repeat rest rinse roll rub sand sear season shake sift simmer
+    slice soak spray spread sprinkle squeeze steam stir strain stretch switch take tap tie tighten toast top turn twist unplug wait
+    wash whisk wipe wrap ajoutez mélangez laissez remuez versez couvrez étalez añade añada agrega mezcla deja remueve vierte geben
+    rühren lassen mischen aggiungi mescola lascia versa""".split()  # noqa: SIM905  (a table of words reads better so)
 )
-"""A sentence that says what to do with the hands."""
+"""First words of sentences that say what to do with the hands."""
 FEWEST_STEPS, STEP_AGAIN = 4, 4
 
 
@@ -72,7 +72,7 @@ def regions(text: str) -> list[Region]:
         found.extend(Region(start, end, "quote") for start, end in _quotes(text))
     if "\n" in text or ITEM.match(text):
         _lines(text, found)
-    if len(_DONE.findall(text)) >= FEWEST_STEPS:
+    if sum(word.casefold() in _DONE for word in _FIRST_WORD.findall(text)) >= FEWEST_STEPS:
         found.extend(_steps(text))
     found.sort()
     return found
@@ -97,7 +97,10 @@ def _steps(text: str) -> Iterator[Region]:
     """The steps of a procedure told in prose that are taken again between others ("Brush with butter.")."""
     pieces = spans(text)
     keys = [key(text[start:end]) for start, end in pieces]
-    done = [_DONE.match(text, start) is not None for start, _ in pieces]
+    done = [
+        (first := _FIRST_WORD.match(text[start:end])) is not None and first[1].casefold() in _DONE
+        for start, end in pieces
+    ]
     if sum(done) * 2 < len(done):
         return
     for words, count in Counter(keys).items():
