@@ -8,7 +8,7 @@ row's text depends on its neighbours and a killed run cannot go on. Here
   batch is one file under ``work/parts``. A run that was killed redoes the unfinished batch in the same composition
   and never re-batches what is left;
 * prompts are read in groups of nearly the same length, each different prompt once and a common beginning once;
-* on a CPU attention reads what a row really holds, not the padding of the longest, and the common beginning once;
+* on a CPU weights are laid out once, and attention reads what a row really holds, not the padding of the longest;
 * on a CPU two batches are computed side by side, each by half of the cores: two cores that share every small
   operation wait for each other, two that work on rows of their own do not;
 * a stage whose parts are all there opens the tokenizer only: no weights, no torch.
@@ -39,8 +39,8 @@ import numpy as np
 
 from cai.dialogue import Dialogue, Turn, messages
 from cai.errors import ModelError, ParamsError
-from cai.llm.attention import held, reading, use
 from cai.llm.cache import write_atomically
+from cai.llm.cpu import held, pack, reading, use
 from cai.llm.model import Choice, Completion, FinishReason, Progress, Request, Sampling
 from cai.llm.weights import (
     Dtype,
@@ -327,7 +327,9 @@ class HFModel:
         if self._loaded is None:
             _spare_page_faults()
             self._loaded, self._device = _load(self.weights(), self._precision)
-            self._is_ragged = self._device.type == "cpu" and self._is_plain() and use(self._loaded)
+            if self._device.type == "cpu":
+                pack(self._loaded)
+                self._is_ragged = self._is_plain() and use(self._loaded)
         return self._loaded
 
     def _is_plain(self) -> bool:
@@ -694,11 +696,12 @@ def _exact_head(model: Any) -> Iterator[None]:
         return
     weight = head.weight.detach().float()
     bias = None if getattr(head, "bias", None) is None else head.bias.detach().float()
+    before = head.forward
     head.forward = lambda hidden: torch.nn.functional.linear(hidden.float(), weight, bias)
     try:
         yield
     finally:
-        del head.forward
+        head.forward = before
 
 
 def _device_type() -> str:

@@ -1,11 +1,13 @@
-"""Attention of one new token a row that reads what each row holds, and what all rows share once.
+"""A model on a CPU: weights laid out once as its matrix kernels want them, attention that reads only what there is.
 
 A batch's cache is as wide as its longest row. transformers' attention reads all of it: with one prompt of 400 tokens
 among fifty of 50, four times what there is. Here rows of nearly the same length are read together, from where their own
 tokens begin, and a common beginning (demonstrations, a judge's instruction) is one matrix product for all rows.
+`use` hangs it into a model whose attention is torch's own; `reading` says what the cache holds. Outside of `reading`,
+and for more than one new token, it is transformers' function.
 
-`use` hangs it into a model whose attention is torch's own, on a CPU; `reading` says what the cache holds. Outside of
-`reading`, and for more than one new token, it is transformers' function.
+`pack` spares oneDNN to lay out every weight anew in every step, which at fifty rows costs as much as the products.
+Both are measured in EXPERIMENTS.md (2026-11-26, padding and packing).
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     import torch
 
 _NAME = "cai_ragged"
+# Packed weights stand beside the plain ones: models above this size keep to one copy.
+_PACKED_BYTES = 2**31
+# The number of rows that the layout is chosen for. It computes any other, and lost nothing at 10 or 1,024.
+_PACKED_ROWS = 64
 # What one more group costs, in tokens of one row that could be read instead: a handful of calls of torch.
 _GROUP_TOKENS = 256
 
@@ -78,6 +84,29 @@ def reading(what: Held | None) -> Iterator[None]:
         _NOW.held = before
 
 
+def pack(model: Any) -> int:
+    """Give linear layers packed weights; how many have them now.
+
+    None where torch has no oneDNN, the CPU no kernel for these weights (bf16 on an old one), or the model is large. The
+    results are those of the plain layer up to rounding. The ops are those that torch's own compiler puts in.
+    """
+    import torch
+
+    ops = torch.ops.mkldnn
+    layers = [module for module in model.modules() if type(module) is torch.nn.Linear]
+    n_bytes = sum(layer.weight.nbytes for layer in layers)
+    if not (torch.backends.mkldnn.is_available() and hasattr(ops, "_linear_pointwise")) or n_bytes > _PACKED_BYTES:
+        return 0
+    try:
+        weights = [ops._reorder_linear_weight(layer.weight.detach(), _PACKED_ROWS) for layer in layers]
+    except RuntimeError:
+        return 0
+    for layer, packed in zip(layers, weights, strict=True):
+        bias = None if layer.bias is None else layer.bias.detach()
+        layer.forward = lambda x, packed=packed, bias=bias: ops._linear_pointwise(x, packed, bias, "none", [], "")
+    return len(layers)
+
+
 def use(model: Any) -> bool:
     """Whether the model's attention is now the one of this module; others than torch's own stay as they are."""
     if model.config._attn_implementation == "sdpa":
@@ -109,26 +138,24 @@ def _attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **rest)
     n_rows, n_heads, _, width = query.shape
     n_groups = key.shape[1]
-    scaled = (query * (width**-0.5 if scaling is None else scaling)).view(n_rows, n_groups, -1, width)
-    common: torch.Tensor | None = None
-    if what.shared:
-        # (groups, rows x heads of a group, shared): one matrix product instead of one of vectors a row
-        stacked = scaled.transpose(0, 1).reshape(n_groups, -1, width)
-        common = (stacked @ key[0, :, : what.shared].transpose(-1, -2)).view(n_groups, n_rows, -1, what.shared)
-        common = common.transpose(0, 1)
-    out = torch.empty_like(scaled)
-    weights = scaled.new_empty((n_rows, n_groups, n_heads // n_groups, what.shared)) if what.shared else None
+    # The heads that share keys become so many queries: their keys are then read once.
+    asked = query.view(n_rows, n_groups, -1, width)
+    out = torch.empty_like(asked)
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # tells the sum of its weights too, for `common`
+    own_sum = query.new_empty(asked.shape[:-1], dtype=torch.float32)
     for start, end, first in what.groups:
-        own = scaled[start:end] @ key[start:end, :, first:].transpose(-1, -2)
+        mask = None
         if attention_mask is not None:
-            own.masked_fill_(~attention_mask[start:end, :, :, first:], -torch.inf)
-        if common is None or weights is None:
-            out[start:end] = torch.softmax(own.float(), -1).to(value.dtype) @ value[start:end, :, first:]
-            continue
-        both = torch.softmax(torch.cat([common[start:end], own], -1).float(), -1).to(value.dtype)
-        weights[start:end] = both[..., : what.shared]
-        out[start:end] = both[..., what.shared :] @ value[start:end, :, first:]
-    if weights is not None:
-        stacked = weights.transpose(0, 1).reshape(n_groups, -1, what.shared)
-        out += (stacked @ value[0, :, : what.shared]).view(n_groups, n_rows, -1, width).transpose(0, 1)
+            allowed = attention_mask[start:end, :, :, first:]
+            mask = query.new_zeros(allowed.shape).masked_fill_(~allowed, -torch.inf).expand(-1, -1, asked.shape[2], -1)
+        out[start:end], own_sum[start:end] = flash(
+            asked[start:end], key[start:end, :, first:], value[start:end, :, first:], attn_mask=mask, scale=scaling
+        )
+    if what.shared:
+        # One row of all queries, so that keys and values of the common beginning are read once, in matrix products.
+        stacked = asked.transpose(0, 1).reshape(1, n_groups, -1, width)
+        common, common_sum = flash(stacked, key[:1, :, : what.shared], value[:1, :, : what.shared], scale=scaling)
+        common = common.view(n_groups, n_rows, -1, width).transpose(0, 1)
+        common_sum = common_sum.view(n_groups, n_rows, -1).transpose(0, 1)
+        out += torch.sigmoid(common_sum - own_sum)[..., None].to(out.dtype) * (common - out)
     return out.view(n_rows, 1, n_heads, width), None

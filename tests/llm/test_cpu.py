@@ -1,4 +1,4 @@
-"""Attention over what each row holds gives what attention over everything gives."""
+"""Packed weights and attention over what each row holds give what plain ones give."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cai.llm import attention
-from cai.llm.attention import Held, held, reading
+from cai.llm import cpu
+from cai.llm.cpu import Held, held, pack, reading
 
 
 def _cache(shared: int, lengths: list[int], seed: int, dtype: Any) -> tuple[Any, Any, Any, Any]:
@@ -40,7 +40,7 @@ def test_it_equals_transformers_function(lengths: list[int], shared: int, precis
     what = held(shared, [n_columns - length for length in lengths], n_columns)
     expected, _ = sdpa_attention_forward(module, query.float(), keys.float(), values.float(), mask, scaling=0.3)  # type: ignore[arg-type]
     with reading(what):
-        found, _ = attention._attend(module, query, keys, values, mask, scaling=0.3)
+        found, _ = cpu._attend(module, query, keys, values, mask, scaling=0.3)
     assert found.dtype == query.dtype
     torch.testing.assert_close(
         found.float(), expected, **({"rtol": 0.05, "atol": 0.02} if precision != "float32" else {})
@@ -51,7 +51,7 @@ def test_it_equals_transformers_function(lengths: list[int], shared: int, precis
         values[start:end, :, shared:first] = torch.nan
     keys[1:, :, :shared] = torch.nan
     with reading(what):
-        again, _ = attention._attend(module, query, keys, values, mask, scaling=0.3)
+        again, _ = cpu._attend(module, query, keys, values, mask, scaling=0.3)
     torch.testing.assert_close(again, found, rtol=0, atol=0)
 
 
@@ -67,7 +67,34 @@ def test_outside_of_its_block_and_in_other_threads_nothing_is_known() -> None:
 
     seen: list[Held | None] = []
     with reading(Held(0, ((0, 1, 0),))):
-        thread = threading.Thread(target=lambda: seen.append(attention._NOW.held))
+        thread = threading.Thread(target=lambda: seen.append(cpu._NOW.held))
         thread.start()
         thread.join()
-    assert [*seen, attention._NOW.held] == [None, None]
+    assert [*seen, cpu._NOW.held] == [None, None]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_packed_layers_compute_what_plain_ones_do(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import copy
+
+    import torch
+
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(torch.nn.Linear(48, 96), torch.nn.ReLU(), torch.nn.Linear(96, 32, bias=False))
+    plain = plain.to(getattr(torch, precision))
+    packed = copy.deepcopy(plain)
+    with torch.inference_mode():
+        n_packed = pack(packed)
+        if precision == "bfloat16" and not n_packed:
+            pytest.skip("no bf16 kernels on this CPU")
+        assert n_packed == 2
+        tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "float32" else {"rtol": 0.05, "atol": 0.02}
+        for shape in ((1, 48), (7, 1, 48), (2, 300, 48)):
+            x = torch.randn(shape, dtype=getattr(torch, precision))
+            torch.testing.assert_close(packed(x), plain(x), **tolerance)
+        # The plain weights are not read any more: what is computed comes from the packed ones.
+        expected = packed(x).clone()
+        packed[0].weight.zero_()
+        torch.testing.assert_close(packed(x), expected, rtol=0, atol=0)
+    monkeypatch.setattr(cpu, "_PACKED_BYTES", 10)
+    assert pack(copy.deepcopy(plain)) == 0
