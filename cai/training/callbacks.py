@@ -176,7 +176,7 @@ class CollapseGuard(TrainerCallback):
     Args:
         watch: how to sample and measure.
         tokenizer: handed to ``watch.sample``.
-        every_steps: looks before the first step and after every so many.
+        every_steps: looks before the first step, after every so many, and after the last one.
         limits: measure → largest value that is still good; None: no limit.
         folder: where the last good weights are kept during the run.
     """
@@ -197,7 +197,8 @@ class CollapseGuard(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Measure when it is time; the order of callbacks puts this before the step's log and checkpoint."""
-        if state.global_step % self.every_steps == 0:
+        # The last step too: what is handed on has been looked at.
+        if state.global_step % self.every_steps == 0 or state.global_step == state.max_steps:
             self._look(state, control, model)
 
     def _look(self, state: Any, control: Any, model: Any) -> None:
