@@ -38,7 +38,7 @@ def test_it_equals_transformers_function(lengths: list[int], shared: int, precis
     module = types.SimpleNamespace(num_key_value_groups=3, is_causal=True)
     n_columns = keys.shape[-2]
     what = held(shared, [n_columns - length for length in lengths], n_columns)
-    expected, _ = sdpa_attention_forward(module, query.float(), keys.float(), values.float(), mask, scaling=0.3)  # type: ignore[arg-type]
+    expected, _ = sdpa_attention_forward(module, query.float(), keys.float(), values.float(), mask, scaling=0.3)
     with reading(what):
         found, _ = cpu._attend(module, query, keys, values, mask, scaling=0.3)
     assert found.dtype == query.dtype
