@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.pipeline import warm
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -27,16 +30,22 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Clone:
-    """A working copy of the project, and commands typed in it."""
+    """A working copy of the project, and commands typed in it; ``first``: a folder with a `python` of its own, see warm.py."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, first: Path | None = None) -> None:
+        self.root, self.first = root, first
+
+    def copy(self, target: Path) -> Clone:
+        """Another working copy, with all its data."""
+        shutil.copytree(self.root, target, symlinks=True)
+        return Clone(target, self.first)
 
     def run(self, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
         """The finished command; where ``check``, a failure shows what it printed."""
-        done = subprocess.run(
-            command, cwd=self.root, env=environment(**more), capture_output=True, text=True, timeout=1800
-        )
+        env = environment(**more)
+        if self.first is not None:
+            env["PATH"] = f"{self.first}{os.pathsep}{env['PATH']}"
+        done = subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, timeout=1800)
         assert not check or done.returncode == 0, (
             f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         )
@@ -56,7 +65,7 @@ class Clone:
         self.run("git", "commit", "-q", "--allow-empty", "-m", message)
 
 
-def copied(target: Path) -> Clone:
+def copied(target: Path, first: Path) -> Clone:
     """The project's files as they stand, in a repository of their own with one commit."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -66,7 +75,7 @@ def copied(target: Path) -> Clone:
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name)
-    clone = Clone(target)
+    clone = Clone(target, first)
     clone.run("git", "init", "-q", "-b", "main")
     if (ROOT / ".work/wheels").is_dir():
         shutil.copytree(ROOT / ".work/wheels", target / ".work/wheels")
@@ -123,9 +132,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
+def warmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a `python` that runs stages without importing their libraries again."""
+    folder = tmp_path_factory.mktemp("warm")
+    process = warm.started(folder, environment())
+    yield folder
+    process.communicate()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, warmed: Path) -> Clone:
     """A clone whose supervised phase up to the cleaned gate was reproduced and committed. Tests leave it as it is."""
-    clone = copied(tmp_path_factory.mktemp("clone"))
+    clone = copied(tmp_path_factory.mktemp("clone"), warmed)
     clone.write_params(shrunk(clone.params(), tiny_model))
     clone.commit("A small run")
     clone.dvc("repro", "gate@cleaned")
@@ -136,5 +154,4 @@ def built(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Clone:
 @pytest.fixture
 def clone(built: Clone, tmp_path: Path) -> Clone:
     """A copy of the built clone that a test may change."""
-    shutil.copytree(built.root, tmp_path / "clone", symlinks=True)
-    return Clone(tmp_path / "clone")
+    return built.copy(tmp_path / "clone")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -23,8 +22,7 @@ def test_a_killed_respond_goes_on_and_ends_with_the_same_bytes(clone: Clone, tmp
     params = clone.params()
     params["respond"] |= {"temperature": 0.9, "batch_size": 1, "max_new_tokens": 32}
     clone.write_params(params)
-    other = Clone(tmp_path / "uninterrupted")
-    shutil.copytree(clone.root, other.root, symlinks=True)
+    other = clone.copy(tmp_path / "uninterrupted")
     before = set(parts(clone))
 
     running = subprocess.Popen(
