@@ -18,7 +18,7 @@ env: .venv/.ready
 
 test: env
 	@echo "Running all tests but the slow ones (pytest -m slow runs those), in a process a core, at most four"
-	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # The seed orders independent stages alike everywhere, and with them the entries of a dvc.lock that is written anew.
 repro: env

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process a file, so that what a file sets up is set up once; tests/pipeline shares one repro, so one for all."""
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent)
-        item.add_marker(pytest.mark.xdist_group(place.parts[0] if place.parts[0] == "pipeline" else str(place)))
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """One process a file, so that what a file sets up is set up once; tests/pipeline shares one repro, so one for all.
+
+    Not by marks and `--dist loadgroup`: pytest 9.2 keeps an item's id where xdist 3.8 does not write the group's name, and
+    every test then goes to any process.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OnePipeline(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "pipeline" if nodeid.startswith("tests/pipeline/") else super()._split_scope(nodeid)
+
+    return OnePipeline(config, log)
