@@ -104,14 +104,21 @@ class FromPath(Section):
     path: str | None
 
 
+class FromShipped(Section):
+    """As `FromPath`, but the file is a dep of the stage in dvc.yaml: there is always one, asked from or not."""
+
+    n: int | None = Field(ge=0)
+    path: str
+
+
 class Benchmarks(Section):
     """The ``benchmarks`` section."""
 
     mtbench: MtBench
     harmbench: FromWheel
     advbench: FromWheel
-    redteam: FromPath
-    benign: FromPath
+    redteam: FromShipped
+    benign: FromShipped
     xstest: FromPath
     hexphi: FromPath
 
@@ -453,7 +460,7 @@ def _asked(section: Benchmarks, root: Path, work: Path, open_member: OpenMember)
         found.append((advbench(section.advbench, work, open_member), section.advbench.n))
     for name, place in (("redteam", section.redteam), ("benign", section.benign)):
         if place.n != 0:
-            found.append((prompts_file(name, root / _path(name, place)), place.n))
+            found.append((prompts_file(name, root / place.path), place.n))
     if section.xstest.n != 0:
         safe, unsafe = xstest(root / _path("xstest", section.xstest))
         n = section.xstest.n
