@@ -21,9 +21,10 @@ test: env
 	$(ACTIVE) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # The seed orders independent stages alike everywhere, and with them the entries of a dvc.lock that is written anew.
+# A wrong path or name in params.yaml stops dvc before any stage of ours could say what is wrong: the doctor does.
 repro: env
 	@echo "Running the whole pipeline: dvc repro, then the result table"
-	$(ACTIVE) export PYTHONHASHSEED=0; dvc repro && cai results
+	$(ACTIVE) export PYTHONHASHSEED=0; dvc repro || { echo "dvc repro stopped. cai doctor looks at params.yaml and this machine:"; cai doctor; exit 1; }; cai results
 
 check: env
 	$(ACTIVE) ruff check . && ruff format --check . && mypy && lint-imports
