@@ -9,6 +9,9 @@ from typing import Any
 from cai.artifacts.gated import BY_NAME
 from cai.reporting.inputs import MODELS, Inputs
 
+# Every suite counts its table. Other expectations count columns, or the rows of a parent.
+_ROWS = "expect_table_row_count_to_be_between"
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -54,14 +57,17 @@ def _gate(name: str, content: Mapping[str, Any]) -> Gate:
     detail: Sequence[Mapping[str, Any]] = content.get("detail", ())
     failed = [entry for entry in detail if entry.get("passed") is False and entry.get("severity") != "warning"]
     warned = [entry for entry in detail if entry.get("passed") is False and entry.get("severity") == "warning"]
-    rows = [entry["n"] for entry in detail if isinstance(entry.get("n"), int)]
+    counted = (
+        entry for entry in detail if entry.get("expectation") == _ROWS and isinstance(entry.get("observed"), int)
+    )
+    rows = next(counted, {}).get("observed")
     return Gate(
         name,
         len(detail),
         int(content.get("n_failed", len(failed))),
         len(warned),
         sum(entry.get("passed") is None for entry in detail),
-        max(rows, default=None),
+        rows,
         tuple(failed + warned),
     )
 
