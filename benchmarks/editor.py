@@ -14,8 +14,10 @@ import json
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,14 +156,26 @@ def main() -> None:
 
 
 def _through_server(model: Any, work: Path, pairs: list[tuple[Row, Cleaned]]) -> Any:
-    """The same model behind a chat server on loopback, one request at a time."""
+    """The same model behind a chat server on loopback, which computes what waits as one batch, as such servers do."""
     from cai.dialogue import Turn
+
+    waiting: list[tuple[Request, Future[Completion]]] = []
+    closing = threading.Event()
+
+    def compute() -> None:
+        while not closing.wait(0.5):
+            batch = [waiting.pop(0) for _ in range(len(waiting))]
+            done = model.generate([request for request, _ in batch])
+            for (_, place), completion in zip(batch, done, strict=True):
+                place.set_result(completion)
 
     def answer(body: dict[str, Any], tries: int) -> dict[str, Any]:
         turns = [Turn(one["role"], one["content"]) for one in body["messages"]]
         prefix = turns.pop().text if turns[-1].role == "assistant" else ""
         request = Request(tuple(turns), SAMPLING, ("server", str(hash(json.dumps(body, sort_keys=True)))), prefix)
-        (done,) = model.generate([request])
+        place: Future[Completion] = Future()
+        waiting.append((request, place))
+        done = place.result()
         choice = {
             "index": 0,
             "finish_reason": done.finish_reason,
@@ -171,6 +185,8 @@ def _through_server(model: Any, work: Path, pairs: list[tuple[Row, Cleaned]]) ->
 
     server = Server()
     server.answer = answer
+    worker = threading.Thread(target=compute)
+    worker.start()
     try:
         client = openai.open_model(
             "smollm2",
@@ -178,11 +194,13 @@ def _through_server(model: Any, work: Path, pairs: list[tuple[Row, Cleaned]]) ->
             work=work,
             base_url=server.url,
             show=lambda done, total: None,
-            concurrency=1,
+            concurrency=32,
             timeout_seconds=600,
         )
         return Editor(client, SAMPLING)(pairs, PLAN)
     finally:
+        closing.set()
+        worker.join()
         server.close()
 
 
