@@ -160,6 +160,16 @@ def test_plots_diff_draws_the_training_curves(compared: Clone) -> None:
     assert "dropping" in page
 
 
+def test_what_a_reviewer_reads_comes_from_git_alone(compared: Clone, tmp_path: Path) -> None:
+    compared.run("git", "clone", "-q", ".", str(tmp_path / "reader"))
+    told = Clone(tmp_path / "reader").run("bash", ".ci/report", "HEAD").stdout
+    said = dict(re.findall(r"^- (\w+): (.*)$", told.split("### Gates")[1], re.M))
+    files = sorted((tmp_path / "reader/metrics/gates").glob("*.json"))
+    failed = {file.stem: json.loads(file.read_text(encoding="utf-8")).get("n_failed", 0) for file in files}
+    assert len(set(failed.values())) > 1  # gates that passed, and gates that failed
+    assert said == {name: f"{n} expectations FAILED" if n else "passed" for name, n in failed.items()}
+
+
 def test_an_experiment_in_the_workspace_keeps_its_result_there(clone: Clone) -> None:
     clone.dvc("exp", "run", "-n", "here", "-S", "clean.variant=none", "gate@cleaned")
     assert clone.params()["clean"]["variant"] == "none"
