@@ -145,15 +145,16 @@ _STEMS = tuple(
     )
 )
 _THINGS = r"(?:budget|schedule|plan|timetable|recipe|menu|itinerary|route|estimate|list|calendar|edition|rules?|law|policy|contract|agreement|bill|act|figures?|forecast)"
+_AT_WORK = r" (?:at|behind|from) (?:the|your|a|an|our) (?!\w* ?(?:conversation|dialogue|prompt|response|chat))\w"
 _OTHERS = re.compile(
-    r"\b(?:the|an?|your|our) (?:\w+ )?assistants?(?= (?:at|behind|from) (?:the|your|a|an|our) (?!\w* ?(?:conversation|dialogue|prompt|response|chat))\w)"
+    rf"\b(?:the|an?|your|our) (?:\w+ )?assistants?(?={_AT_WORK})"
     r"|\b(?:the|this|that|a|your|his|her|their) critique(?= (?:in|of|by|from) (?:the|this|that|a|an|your|his|her|their) (?:paper|article|essay|book|review|journal|film|study|novel|press|teacher|professor|editor))"
     rf"|\b(?:revised|reworked|rewritten) (?:\w+ )?{_THINGS}\b"
 )
 """People and works of the world that share a name with the chat's own."""
 _PERSON = re.compile(
     r"\b(?:shop|sales|store|pharmacy|dental|medical|nursing|office|legal|personal|executive|teaching|research|lab|laboratory|administrative|library|care|veterinary|production|flight|clinic)"
-    r" assistants?\b|\bassistants? (?:at|behind|from) (?:the|your|a|an|our) (?!\w* ?(?:conversation|dialogue|prompt|response|chat))"
+    rf" assistants?\b|\bassistants?{_AT_WORK}"
 )
 _ANY_ASSISTANT = re.compile(r"\b(?:the|an?|your|our|this) (?:\w+ )?assistants?\b")
 _READERS_TEXT = re.compile(
@@ -195,9 +196,6 @@ _REDO_STEMS = (
     "書き直",
 )  # fmt: skip
 _LEAD_END = re.compile(r"[:：](?:\*\*|__|[\"”])?(?=\s|$|[\"“«*「]|[^\x00-\u2e7f])|\n")
-_ASKS_REWRITE = re.compile(
-    r"(?i)\b(?:re-?write|re-?phrase|reword|revise|edit|proofread|improve|paraphrase|correct|essay|email|e-mail|letter|draft|summari[sz]e|translate|version|response|reply|critique|feedback|evaluate|rate|review|assistant|chatbot|answers?|statement|user)\b"
-)
 
 
 class Talk(NamedTuple):
@@ -288,11 +286,6 @@ def may_talk(text: str) -> bool:
     """False only where no sentence can have a grade: a cheap screen."""
     low = text.casefold()
     return any(map(low.__contains__, _STEMS))
-
-
-def asks_for_rewriting(prompt: str | None) -> bool:
-    """Whether the human asked about a text, so that talk about a text may be the answer."""
-    return prompt is not None and _ASKS_REWRITE.search(prompt) is not None
 
 
 def _is_lead(lead: str, *, colon: bool) -> bool:
