@@ -186,6 +186,8 @@ def _settled(
     if _lost_to_meta(row, edited) > META_SHARE:
         return None, Verdict(row.key, "rejected", "lost_to_meta", tries)
     if edited.text is not None:
+        if cleaned.text is None and any(mark.what == "meta" for mark in edited.flags):  # saved, and still such talk
+            return None, Verdict(row.key, "rejected", "still_talks", tries)
         return edited, Verdict(row.key, "edited", None, tries)
     if cleaned.text is None:  # it was dropped before, and the deletion does not save it
         return None, Verdict(row.key, "rejected", f"then_{edited.reason}", tries)
@@ -230,14 +232,20 @@ def rejection(view: View, numbers: Sequence[int], marks: Sequence[Mark], budget:
     # What still stands elsewhere is not lost, so the budget does not count it.
     if sum(view.sizes[place] for place in removed - said) > budget * view.n_words:
         return "over_budget"
+    doubted = set(said)
     for place in removed - said:
         found = grade(_piece(view, place))
+        if found or place in marked:
+            doubted.add(place)
         if found == 2 or (place in marked and found != 1):
             continue
         if _protected(view, place):
             return "protected"
         if _cares(view, place):
             return "loses_meaning"
+    # An editor that was asked about doubtful sentences and takes mostly others follows something else than the question.
+    if sum(view.sizes[place] for place in removed - doubted) > sum(view.sizes[place] for place in doubted):
+        return "beside_the_point"
     return None
 
 

@@ -23,6 +23,8 @@ REFUSED = {
     "over_budget": "it named too much of the answer",
     "protected": "it named a piece of code, of a table or of a verse",
     "loses_meaning": "it named a refusal, a warning, a number or a condition that is said nowhere else",
+    "beside_the_point": "most of what it named is neither doubtful nor said elsewhere",
+    "still_talks": "what it left still talks about the answer",
 }
 """Why a reply was not accepted, in the words of the next request."""
 

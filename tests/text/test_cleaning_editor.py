@@ -99,11 +99,36 @@ def test_every_single_sentence_of_the_refusals_is_safe_from_a_deleting_editor() 
 def test_a_budget_and_marks_bind() -> None:
     view = View("Soap works well. Water works well too. Vinegar is cheap. Rest is good.")
     assert rejection(view, [1, 2], ()) == "over_budget"
-    assert rejection(view, [3], ()) is None
+    assert rejection(view, [3], ()) == "beside_the_point"  # nothing speaks against it
+    start, end = view.spans[2]
+    vinegar = (Mark(start, end, "salad"),)
+    assert rejection(view, [3], vinegar) is None
+    longer = View("Soap works well on most of it. Water is cheap. Vinegar is cheap and smells. Rest is good for all.")
+    assert rejection(longer, [2, 3], (Mark(*longer.spans[2], "salad"),)) is None  # most of it is doubtful
+    assert rejection(longer, [2, 3], (Mark(*longer.spans[1], "salad"),)) == "beside_the_point"
     warned = View("Soap works well here today. Vinegar is cheap here today. Do not drink it.")
     assert rejection(warned, [3], ()) == "loses_meaning"
     start, end = warned.spans[2]
     assert rejection(warned, [3], (Mark(start, end, "gibberish"),)) is None
+
+
+def test_a_row_dropped_as_talk_is_not_saved_while_it_still_talks() -> None:
+    talk = "The assistant's last response was rude and the assistant should not have said it at all to anyone here."
+    row = Row("1", f"{talk} {{}} Soap and warm water clean a bath well. Rinse it with cold water.", "How?")
+    saved, still = (
+        row._replace(text=row.text.format(more))
+        for more in (
+            "Dry it with a cloth from top to bottom, and leave the door open for an hour.",
+            "The conversation was kind. The dialogue was calm. This exchange is a good example for everyone.",
+        )
+    )
+    dropped = Cleaned(None, (), "meta_talk", "meta_talk")
+    results, verdicts = edit_rows([(saved, dropped), (still, dropped)], PLAN, Scripted(lambda request: " 1"), SAMPLING)
+    assert [(verdict.status, verdict.reason) for verdict in verdicts] == [
+        ("edited", None),
+        ("rejected", "still_talks"),
+    ]
+    assert results[0].text == saved.text.removeprefix(talk + " ") and results[1] == dropped
 
 
 def test_a_row_that_nobody_doubts_is_not_asked_about() -> None:
