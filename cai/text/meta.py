@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cai.text.sentences import spans, words
 
-_REPLY = r"(?:responses?|repl(?:y|ies)|revisions?|rewrites?|critiques?)"
+_REPLY = r"(?:responses?|repl(?:y|ies)|revisions?|rewrites?|rephrasings?|rewordings?|critiques?)"
 _TEXT = rf"(?:{_REPLY}|answers?|versions?|statements?|messages?|texts?|paragraphs?|passages?|sentences?|drafts?|outputs?|wordings?|comments?|content)"
 _REDONE = r"(?:revised|rewritten|re-written|reworded|rephrased|re-phrased|reworked|reformulated|sanitized|toned[- ]down|paraphrased)"
 _EARLIER = r"(?:original|previous|prior|preceding|last|latest|initial|earlier|former|above|provided|given|ai|bot|chatbot|model|human|user|assistant)"
@@ -54,7 +54,7 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
             r"|\brevision\s*(?:request|:)",
         ),
         (
-            ("respons", "repl", "revision", "rewrit", "critique"),
+            ("respons", "repl", "revision", "rewrit", "rephras", "reword", "critique"),
             rf"\b(?:the|this|that|my|your|its|their|an?)\s+(?:\w+\s+)?{_EARLIER}(?:'s?)?\s+(?:\w+\s+)?{_REPLY}\b"
             rf"|\b(?:in|with|of|to|for|from)\s+(?:this|my)\s+{_REPLY}\b"
             rf"|\b(?:this|the|my|your)\s+{_REPLY}\s+(?:\w+ly\s+)?{_DID_TO_REPLY}"
@@ -76,8 +76,8 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
         ),
         (
             ("human", "user"),
-            rf"\b(?:the|this|a)\s+(?:human|user)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|input|request|question|query|prompt|words|intent\w*|language|tone|concerns?|feelings?|statement|assistant|actions?|situation|problem|response)\b"
-            rf"|\bthe\s+(?:human|user)\s+(?:is|was)\s+(?:\w+ly\s+)?(?:attempting|trying|asking|using|engaging|feeding|baiting|manipulat\w+|seeking|looking|requesting|making)\b|\bthe\s+human\s+{_SAYS}\b|\bthe\s+user\s+(?:asked|asks|said|says|mentioned|responded|stated|intentionally)\b"
+            rf"\b(?:the|this|a)\s+(?:human|user)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|input|request|question|query|prompt|words|intent\w*|language|tone|concerns?|feelings?|assistant|actions?|situation|problem)\b"
+            rf"|\bthe\s+(?:human|user)\s+(?:is|was)\s+(?:\w+\s+)?(?:\w+ly\s+)?(?:attempting|trying|asking|crafting|using|engaging|feeding|baiting|manipulat\w+|seeking|looking|requesting|making)\b|\bthe\s+human\s+{_SAYS}\b|\bthe\s+user\s+(?:asked|asks|said|says|mentioned|responded|stated|intentionally)\b"
             r"|\b(?:to|by|from|with|between)\s+the\s+human(?=[.,;:'\")]|\s+(?:in|was|is|and|by|with|as|on)\b|\s*$)",
         ),
         (

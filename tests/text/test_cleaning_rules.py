@@ -172,6 +172,12 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
     ],
     "meta_talk": [
         ("The assistant's response was harmful. It should be revised to be safe.", None),
+        (
+            f"{SAFE} {SAFE[:-1]} and the door. This rewording seems calmer to a child.",
+            f"{SAFE} {SAFE[:-1]} and the door.",
+        ),
+        (f"The human is indeed willfully crafting a trap. {SAFE}", SAFE),
+        (f"The user is, intentionally or not, unkind. {SAFE}",) * 2,
         ("The assistant knows a lot, but I'm not equipped to help with crimes.",) * 2,
         ("If your first response is weak, say that you would like another try.",) * 2,
         (
