@@ -16,7 +16,7 @@ _TOKEN = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|(?:(?![\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])[\p{L}\p{M}\p{N}]|(?<=\w)['’](?=\w))+"
 )
 
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _BLANKED = {byte: " " for byte in range(128) if not chr(byte).isalnum() and byte != ord("'")}
@@ -118,7 +118,7 @@ class View:
         """The spans of all words; in scripts without spaces every character is one."""
         if self.text.isascii():
             return [match.span() for match in _ASCII_TOKEN.finditer(self.text)]
-        pattern = _TOKEN if _UNSPACED.search(self.text) else _PLAIN_TOKEN
+        pattern = _TOKEN if UNSPACED.search(self.text) else _PLAIN_TOKEN
         return [match.span() for match in pattern.finditer(self.text)]
 
     def without(self, removed: set[int]) -> list[Cut]:

@@ -229,7 +229,7 @@ def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, obj
         ("fourth", 0, 2),
         ("fifth", 0, 3),
         ("sixth", 2, 1),
-        ("seventh", 50, 24),
+        ("seventh", 29, 24),
         ("eighth", 10, 4),
     ],
 )

@@ -10,6 +10,14 @@ GOODBYE = "Please let me know if you have any other questions! I'm always happy 
 GOODBYE_TOO = (
     "Please let me know if you have any other inquiries! I'm always happy to help! :) Have a wonderful day! :) "
 )
+GROWING = [
+    "Rest.",
+    "Rest now.",
+    "Rest now at home.",
+    "Rest now at home with some tea.",
+    "Rest now at home with some tea and a book.",
+]
+TREES = ("elm", "oak", "ash", "fig", "lime", "palm")
 SAFE = "Mixing bleach and ammonia makes a toxic gas. Open the windows."
 
 TABLES: dict[str, list[tuple[str, str | None]]] = {
@@ -122,6 +130,37 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         (f"{SAFE} I hope the pan lasts long. I hope the pot lasts long. I hope the lid lasts long.",) * 2,
     ],
     "near_repeats": [
+        # loops that grow, shrink, count or fill one slot: no round equals another
+        (" ".join([SAFE, *GROWING]), f"{SAFE} Rest."),
+        (" ".join([SAFE, *reversed(GROWING)]), f"{SAFE} {GROWING[-1]}"),
+        (
+            f"{SAFE} Viel Glück. Viel Glück dir. Viel Glück dir und ihm. Viel Glück dir und ihm heute. Viel Glück dir und ihm heute und morgen.",
+            f"{SAFE} Viel Glück.",
+        ),
+        (f"{SAFE} It rains. It rains a lot. It rains a lot here. It rains a lot here too.",) * 2,  # four are a style
+        (
+            f"{SAFE} "
+            + " ".join(f"The {n} door opens with a key." for n in ("first", "second", "third", "fourth", "fifth")),
+            f"{SAFE} The first door opens with a key.",
+        ),
+        (
+            f"{SAFE} " + " ".join(f"Part {n} of the plan is to wait." for n in range(3, 9)),
+            f"{SAFE} Part 3 of the plan is to wait.",
+        ),
+        (f"{SAFE} " + " ".join(f"Line {n} ends at the port." for n in (3, 7, 12, 15, 20, 31)),)
+        * 2,  # facts: it does not count on
+        (
+            f"{SAFE} " + " ".join(f"The {tree} tree gives good shade." for tree in TREES),
+            f"{SAFE} The elm tree gives good shade.",
+        ),
+        (f"{SAFE} " + " ".join(f"Never touch the {tree} tree." for tree in TREES),) * 2,  # each is a warning
+        (f"{SAFE} " + " ".join(f"Is it an old {tree} tree?" for tree in TREES),) * 2,  # a game
+        (f"{SAFE} " + " ".join(f"The {tree} tree gives good shade." for tree in TREES[:5]),) * 2,
+        (
+            "银行九点开门。"
+            + "".join(f"祝你{wish}每一天都顺利。" for wish in ("工作", "学习", "生活", "旅途", "考试")),
+            "银行九点开门。祝你工作每一天都顺利。",
+        ),
         (
             f"{SAFE} "
             + (GOODBYE + GOODBYE_TOO).replace(" :)", "") * 1

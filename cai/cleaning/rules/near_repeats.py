@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import compress, count, pairwise
+from operator import ne
 
 import regex
 
 from cai.cleaning.edits import Cut
-from cai.cleaning.view import Row, View
+from cai.cleaning.view import UNSPACED, Row, View
 
 ID = "near_repeats"
 REASON = 'the seed paper\'s loop alternates "questions" and "inquiries": no two rounds are equal'
@@ -23,6 +25,18 @@ STALE_WORDS = 8
 LOOPING = 0.33
 LONG_STEM, MANY = 16, 4
 """So many sentences of so many words that differ in two of them are no list."""
+CHAIN, COUNTED, FILLED = 5, 5, 6
+"""Sentences in a row that grow, that count, that fill one slot: so many are no emphasis, no pattern and no list."""
+GROWN, GROWN_SIGNS = 3, 8
+FRAME, FRAME_SIGNS, SLOT_SIGNS = 3, 6, 4
+_COUNTS = {
+    word: number
+    for names in (
+        "one two three four five six seven eight nine ten eleven twelve",
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
+    )
+    for number, word in enumerate(names.split(), 1)
+}
 LOADED = frozenset(
     [
         "not",
@@ -189,6 +203,12 @@ _LOADED_SIGNS = frozenset(
     "不没沒无無别別未勿莫非否禁若如只仅僅最更先前后後左右上下男女父母半两兩双一二三四五六七八九十百千万萬なぬん"
 )
 """The same in scripts without spaces, where words are compared sign by sign."""
+_DENIES = frozenset(
+    """not no never none nor neither without cannot nothing nobody nowhere if unless until except only must refuse decline unable
+    illegal dangerous harmful unsafe nicht kein keine nie ohne wenn ne pas jamais sans nunca sin не нет никогда без если
+    不 没 沒 无 無 别 別 未 勿 莫 非 否 禁""".split()  # noqa: SIM905  (a table of words reads better so)
+)
+"""A frame with one of these forbids, refuses or sets a condition anew with every filling."""
 _SIGN = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|[^\s]")
 FEWEST_SIGNS = 10
 
@@ -198,6 +218,8 @@ def find(view: View, row: Row) -> list[Cut]:
     words, free = view.words, view.free
     if not view.text.isascii():
         words = [units_of(found) for found in words]
+    if chained := _grown(view, words) | _filled(view, words):
+        return view.without(chained)
     long = [place for place in range(len(words)) if free[place] and len(words[place]) >= SHORTEST]
     # Sentences of which one word in five differs share four words in a row, twice, or their first and last word.
     edges = {(words[place][0], words[place][-1]) for place in long}
@@ -231,6 +253,85 @@ def find(view: View, row: Row) -> list[Cut]:
     if not removed and view.n_grams_again > LOOPING * (view.n_words - 4 * len(words)):
         removed = _stale(view)
     return view.without(removed)
+
+
+def _runs(view: View, follows: Callable[[int], bool], fewest: int) -> Iterator[range]:
+    """The places of sentences in a row, in the open, of which each but the first ``follows`` the one before it."""
+    first = 0
+    for place in range(1, len(view.spans) + 1):
+        if place < len(view.spans) and view.free[place - 1] and view.free[place] and follows(place):
+            continue
+        if place - first >= fewest:
+            yield range(first, place)
+        first = place
+
+
+def _grown(view: View, units: Sequence[list[str]]) -> set[int]:
+    """All but the first of sentences in a row that each say the one before and a bit more, or each a bit less
+    ("Stay safe. Stay safe and well. Stay safe and well and warm.").
+    """
+    removed: set[int] = set()
+    if len(units) < CHAIN:
+        return removed
+    for sign in (1, -1):
+
+        def follows(place: int, sign: int = sign) -> bool:
+            short, long = units[place - 1 : place + 1][::sign]
+            most = GROWN if long is view.words[place] or long is view.words[place - 1] else GROWN_SIGNS
+            if not short or not 1 <= len(long) - len(short) <= most:
+                return False
+            rest = iter(long)
+            return all(word in rest for word in short)
+
+        for run in _runs(view, follows, CHAIN):
+            removed.update(run[1:])
+    return removed
+
+
+def _filled(view: View, units: Sequence[list[str]]) -> set[int]:
+    """All but the first of sentences in a row that differ in one word at one place, or count ("Step 3 is to wait.").
+
+    A frame that denies, warns or sets a condition says something new with every filling, and so does a number that does
+    not count on by one; questions may be a game.
+    """
+    removed: set[int] = set()
+    if len(units) < COUNTED:
+        return removed
+    if not view.text.isascii() and UNSPACED.search(view.text):
+        units = [_SIGN.findall("".join(words)) if words and UNSPACED.search(words[0]) else words for words in units]
+
+    def follows(place: int) -> bool:
+        one, other = units[place - 1], units[place]
+        if other is not view.words[place]:
+            before, behind = _common(one, other), _common(one[::-1], other[::-1])
+            changed = max(len(one), len(other)) - before - behind
+            return before + behind >= FRAME_SIGNS and 0 < changed <= SLOT_SIGNS
+        return len(one) == len(other) > FRAME and sum(map(ne, one, other)) == 1
+
+    for run in _runs(view, follows, COUNTED):
+        said = [units[place] for place in run]
+        frame = set(said[0]).intersection(*said)
+        loaded = sum(_differ_in_meaning(set(words) - frame) for words in said)
+        if frame & _DENIES or any(word.endswith("n't") for word in frame):
+            continue
+        if said[0] is not view.words[run[0]]:
+            if loaded <= 1:
+                removed.update(run[1:])
+            continue
+        slots = {next(compress(count(), map(ne, one, other))) for one, other in pairwise(said)}
+        fillings = [words[min(slots)] for words in said]
+        numbers = [int(word) if word.isdecimal() else _COUNTS.get(word, -1) for word in fillings]
+        if len(slots) == 1 and (
+            all(later - number == 1 for number, later in pairwise(numbers))
+            or (len(run) >= FILLED and loaded <= 1 and not view.text[: view.spans[run[0]][1]].endswith("?"))
+        ):
+            removed.update(run[1:])
+    return removed
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many units both begin with."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def variants(view: View, again: Collection[int]) -> set[int]:
