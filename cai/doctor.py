@@ -139,6 +139,7 @@ def _weights(params: Mapping[str, Any]) -> list[Finding]:
 
 
 def _hub_access(name: str, revision: str) -> Finding:
+    import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
@@ -151,7 +152,7 @@ def _hub_access(name: str, revision: str) -> Finding:
         return Finding("weights", False, f"{what}: not there, or not for this account", "hf auth login")
     except OfflineModeIsEnabled:
         return Finding("weights", False, f"{what}: the hub is switched off", "unset HF_HUB_OFFLINE")
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         mirror = f"hf download {name} --revision {revision}   # elsewhere; then model.kind: folder"
         return Finding("weights", False, f"{what}: the hub does not answer ({type(error).__name__})", mirror)
     return Finding("weights", True, f"{what}: access granted")

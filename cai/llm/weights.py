@@ -44,6 +44,7 @@ _KEYS = {
     "folder": ("path",),
 }
 _CONFIG_FILES = ("config.json", "generation_config.json")
+_REACH_SECONDS = 10.0
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -222,33 +223,49 @@ def without_progress_bars() -> Iterator[None]:
 
 
 def _open_hub(reference: Mapping[str, str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    import httpx2
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     place = f"hub model {reference['id']} at {reference['revision'][:12]}"
+    files = ["*.safetensors", "*.safetensors.index.json", *_CONFIG_FILES, *_TOKENIZER_FILES]
+    wanted: dict[str, Any] = {"allow_patterns": files, "ignore_patterns": ["original/*", "*/*"]}
+    name, revision = reference["id"], reference["revision"]
     try:
-        folder = snapshot_download(
-            reference["id"],
-            revision=reference["revision"],
-            allow_patterns=["*.safetensors", "*.safetensors.index.json", *_CONFIG_FILES, *_TOKENIZER_FILES],
-            ignore_patterns=["original/*", "*/*"],
-        )
+        try:  # a commit never changes: one that lies here needs no hub
+            folder = snapshot_download(name, revision=revision, local_files_only=True, **wanted)
+            _require_model_folder(Path(folder), place)
+        except (LocalEntryNotFoundError, ModelError):
+            # One question first: where nobody answers, snapshot_download asks six times, for half a minute.
+            HfApi().model_info(name, revision=revision, timeout=_REACH_SECONDS)
+            folder = snapshot_download(name, revision=revision, **wanted)
     except GatedRepoError as error:
         raise ModelError(
             place,
             "access is granted on request only",
+            got="an account without it",
+            expected="one that was granted it",
             next_step="accept the licence on the model's page, then set HF_TOKEN",
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ModelError(
-            place, "the hub has no such model or commit", next_step="check id and revision in params.yaml"
+            place,
+            "the hub has no such model or commit",
+            got=f"{name} at {revision}",
+            expected="a model that this account may read, and one of its commits",
+            next_step="check id and revision in params.yaml",
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, httpx2.HTTPError) as error:
         raise ModelError(
             place,
             "cannot be fetched, and is not in the local hub cache",
-            got=type(error).__name__,
-            expected="a reachable hub",
+            got=f"{type(error).__name__}: {' '.join(str(error).split())[:160]}",
+            expected=f"a hub that answers at {constants.ENDPOINT}",
             next_step="check the network, or fetch it elsewhere and use kind: folder",
         ) from error
     path = Path(folder)

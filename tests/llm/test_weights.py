@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from cai.errors import ArtifactError, ModelError, ParamsError
 from cai.llm import weights
 from cai.llm.weights import (
+    Reference,
     adapter_sha256,
     chain_reference,
     open_base,
@@ -24,7 +26,9 @@ from cai.llm.weights import (
     write_chain,
 )
 from tests.llm.conftest import SMOLLM2, silent
+from tests.stages.hub_server import HubServer
 
+ROOT = Path(__file__).resolve().parents[2]
 HUB = {"kind": "hub", "id": "owner/name", "revision": "a" * 40}
 
 
@@ -188,15 +192,47 @@ def test_a_hub_model_must_be_pinned_to_a_commit(wrong: dict[str, Any]) -> None:
         resolve(HUB | wrong)
 
 
-def test_a_hub_model_without_network_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
+# A process of its own: the endpoint is read when huggingface_hub is imported.
+OPENER = """
+import json, sys, time
+from pathlib import Path
+from cai.doctor import _hub_access
+from cai.errors import CaiError
+from cai.llm.weights import open_base
 
-    def offline(*_: Any, **__: Any) -> str:
-        raise ConnectionError("unreachable")
+for reference in json.loads(sys.argv[1]):
+    started = time.monotonic()
+    try:
+        said = str(open_base(reference, Path(".")))
+    except CaiError as error:
+        said = f"{type(error).__name__}: {error}"
+    print(json.dumps([said, time.monotonic() - started, _hub_access(reference["id"], reference["revision"]).fact]))
+"""
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(ModelError, match="cannot be fetched"):
-        open_base(HUB, tmp_path)
+
+def test_a_hub_model_is_fetched_once_and_a_hub_that_is_not_there_is_one_clear_error_at_once(
+    tmp_path: Path, tiny: Path
+) -> None:
+    def opened(*references: Reference) -> list[list[Any]]:
+        places = {"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        command = [sys.executable, "-c", OPENER, json.dumps(references)]
+        env = os.environ | places | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1"}
+        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    files = {file.name: file.read_bytes() for file in tiny.iterdir()} | {"pytorch_model.bin": b"not wanted"}
+    other = HUB | {"revision": "b" * 40}
+    with HubServer({}, {HUB["id"]: (HUB["revision"], files)}) as server:
+        (folder, _, _), (refused, _, _) = opened(HUB, other)
+        assert {file.name: file.read_bytes() for file in Path(folder).iterdir()} == {
+            name: content for name, content in files.items() if name != "pytorch_model.bin"
+        }
+        assert "the hub has no such model or commit" in refused
+    (again, _, _), (unreached, seconds, access) = opened(HUB, other)
+    assert again == folder
+    assert "cannot be fetched" in unreached and f"expected a hub that answers at {server.url}" in unreached
+    assert seconds < 10  # the hub's own client waits 1 + 2 + 4 + 8 + 8 seconds between six tries
+    assert "the hub does not answer" in access
 
 
 def test_an_unknown_folder_is_one_clear_error(tmp_path: Path) -> None:

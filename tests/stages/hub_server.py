@@ -1,6 +1,6 @@
 """A hub on the loopback: the file routes that huggingface_hub and datasets call, over files held in memory.
 
-It serves one commit of each dataset and answers everything else as the hub does (404 with X-Error-Code), so a client that
+It serves one commit of each dataset and model and answers everything else as the hub does (404 with X-Error-Code), so a client that
 asks for another revision, folder or dataset is refused, not indulged.
 """
 
@@ -20,9 +20,9 @@ Datasets = Mapping[str, tuple[str, Mapping[str, bytes]]]  # id → (commit, {pat
 class HubServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, datasets: Datasets) -> None:
+    def __init__(self, datasets: Datasets, models: Datasets | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.datasets = datasets
+        self.datasets, self.models = datasets, models or {}
         self.asked: list[str] = []
         self.gives_files = True
         self.stopped = False
@@ -68,10 +68,11 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         path = unquote(address.path)
         self.server.asked.append(f"{self.command} {path}")
-        for name, (commit, files) in self.server.datasets.items():
+        held = [("datasets", "/datasets", self.server.datasets), ("models", "", self.server.models)]
+        for kind, at, name, (commit, files) in [(k, a, n, found) for k, a, all_ in held for n, found in all_.items()]:
             for prefix, answer in (
-                (f"/api/datasets/{name}", self._api),
-                (f"/datasets/{name}/resolve", self._resolve),
+                (f"/api/{kind}/{name}", self._api),
+                (f"{at}/{name}/resolve", self._resolve),
             ):
                 if path == prefix or path.startswith(prefix + "/"):
                     rest = path[len(prefix) :].strip("/").split("/")
