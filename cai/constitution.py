@@ -126,15 +126,15 @@ def read(source: str, path: Path) -> Constitution:
         "llm_swarm": _llm_swarm,
     }
     if source not in readers:
-        raise ArtifactError("constitution.source", "no such source", got=source, expected=", ".join(readers))
+        raise _refused("constitution.source", "no such source", source, ", ".join(readers))
     found = readers[source](path)
     for kind in (found.critique_revision, found.comparison):
         ids = [principle.id for principle in kind]
         twice = sorted({id_ for id_ in ids if ids.count(id_) > 1})
         if twice:
-            raise ArtifactError(str(path), "ids stand twice", got=", ".join(twice))
+            raise _refused(str(path), "ids stand twice", ", ".join(twice), "each id once, because rows name them")
     if not found.critique_revision:
-        raise ArtifactError(str(path), "no critique/revision principles", expected="at least one")
+        raise _refused(str(path), "no critique/revision principles", "none", "at least one")
     return found
 
 
@@ -146,7 +146,7 @@ def _ours(path: Path) -> Constitution:
     for i, item in enumerate(_list(demonstrations.get("comparison", []), place)):
         better = _text(item, "better", f"{place}[{i}]")
         if better not in ("A", "B"):
-            raise ArtifactError(f"{place}[{i}].better", "neither A nor B", got=better)
+            raise _refused(f"{place}[{i}].better", "neither A nor B", f"{len(better)} characters", "A or B")
         compared.append(
             ComparisonDemonstration(
                 _text(item, "prompt", f"{place}[{i}]"),
@@ -193,13 +193,14 @@ _MARK = re.compile(rf"(?:\A\s*|\n\n)({'|'.join(_MARKS)}):")
 
 def _anthropic(folder: Path) -> Constitution:
     if not folder.is_dir():
-        raise ArtifactError(str(folder), "not a folder", expected="a folder with CritiqueRevisionInstructions.json")
+        got = "a file" if folder.exists() else "nothing"
+        raise _refused(str(folder), "not a folder", got, "a folder with CritiqueRevisionInstructions.json")
     place = folder / "CritiqueRevisionInstructions.json"
     principles = []
     for name, entry in _object(_json(place), str(place)).items():
         prompts = _list(_object(entry, f"{place}: {name}").get("prompt"), f"{place}: {name}.prompt")
         if len(prompts) != 1 or not isinstance(prompts[0], str):
-            raise ArtifactError(f"{place}: {name}.prompt", "not a list of one text", got=f"{len(prompts)} items")
+            raise _refused(f"{place}: {name}.prompt", "not a list of one text", f"{len(prompts)} items", "one text")
         request = _text(entry, "edit_request", f"{place}: {name}")
         principles.append(
             Principle(
@@ -212,7 +213,7 @@ def _anthropic(folder: Path) -> Constitution:
     comparison = []
     for i, text in enumerate(_list(_json(place), str(place))):
         if not isinstance(text, str):
-            raise ArtifactError(f"{place}[{i}]", "not a text", got=type(text).__name__)
+            raise _refused(f"{place}[{i}]", "not a text", type(text).__name__, "text")
         comparison.append(Comparison(f"comparison{i}", re.sub(r"\s*Options:\s*\Z", "", text).strip()))
     return Constitution(
         tuple(principles),
@@ -230,7 +231,7 @@ def _anthropic_chains(place: Path) -> tuple[Demonstration, ...]:
     chains = []
     for i, text in enumerate(_list(_json(place), str(place))):
         if not isinstance(text, str):
-            raise ArtifactError(f"{place}[{i}]", "not a text", got=type(text).__name__)
+            raise _refused(f"{place}[{i}]", "not a text", type(text).__name__, "text")
         marks = list(_MARK.finditer(text))
         ends = [mark.start() for mark in marks[1:]] + [len(text)]
         spoken = [(mark[1], text[mark.end() : end].strip()) for mark, end in zip(marks, ends, strict=True)]
@@ -239,7 +240,7 @@ def _anthropic_chains(place: Path) -> tuple[Demonstration, ...]:
             spoken.pop()
         tail = tuple(mark for mark, _ in spoken[-6:])
         if tail != _MARKS:
-            raise ArtifactError(f"{place}[{i}]", "not a worked chain", got=" ".join(tail), expected=" ".join(_MARKS))
+            raise _refused(f"{place}[{i}]", "not a worked chain", " ".join(tail) or "no marks", " ".join(_MARKS))
         roles = {"Human": "user", "Assistant": "assistant"}
         earlier = tuple((roles.get(mark, mark), body) for mark, body in spoken[:-6])
         bodies = [body for _, body in spoken[-6:]]
@@ -266,7 +267,8 @@ def _anthropic_comparisons(place: Path) -> tuple[ComparisonDemonstration, ...]:
         prompt = _text(entry, "prompt", f"{place}[{i}]")
         right, wrong = (_list(entry.get(key), f"{place}[{i}].{key}") for key in ("corrects", "incorrects"))
         if not right or not wrong:
-            raise ArtifactError(f"{place}[{i}]", "no pair of answers", expected="corrects and incorrects")
+            got = f"{len(right)} right, {len(wrong)} wrong"
+            raise _refused(f"{place}[{i}]", "no pair of answers", got, "corrects and incorrects")
         prompt = re.sub(r"\A\s*Human:\s*|\s*Assistant:\s*\Z", "", prompt)
         # The right answer takes turns, so that no letter is demonstrated as the better one.
         if i % 2:
@@ -291,7 +293,10 @@ def _anthropic_reasoned(place: Path) -> tuple[ComparisonDemonstration, ...]:
     for i, item in enumerate(_list(_json(place), str(place))):
         match = _REASONED.fullmatch(_text(_object(item, f"{place}[{i}]"), "prompt", f"{place}[{i}]"))
         if match is None:
-            raise ArtifactError(f"{place}[{i}].prompt", "not a reasoned comparison with {} for the principle")
+            raise _refused(
+                f"{place}[{i}].prompt", "not a reasoned comparison", "another shape",
+                "Human: ... {} (A) [[[...]]] (B) [[[...]]] Assistant: ... So the answer is: (A)",
+            )  # fmt: skip
         conversation, first, second, reasoning, better = match.groups()
         prompt = re.sub(r"^H: *", "Human: ", re.sub(r"^A: *", "Assistant: ", conversation, flags=re.M), flags=re.M)
         if prompt.count("Human: ") == 1:
@@ -311,7 +316,7 @@ def _anthropic_reasoned(place: Path) -> tuple[ComparisonDemonstration, ...]:
 def _unwrapped(text: str, before: str, after: str, place: str) -> str:
     match = re.fullmatch(rf"\s*{before}:(.*)\n\n{after}:\s*", text, re.DOTALL)
     if match is None or not match[1].strip():
-        raise ArtifactError(place, "not in its wrapper", expected=f"{before}: ... {after}:")
+        raise _refused(place, "not in its wrapper", "text without it", f"{before}: ... {after}:")
     return match[1].strip()
 
 
@@ -328,7 +333,8 @@ def _llm_swarm(path: Path) -> Constitution:
         said = _list(chat, f"{place}[{i}]")
         turns = [(_text(turn, "role", f"{place}[{i}]"), _text(turn, "content", f"{place}[{i}]")) for turn in said]
         if [role for role, _ in turns] != ["user", "assistant"] * 3:
-            raise ArtifactError(f"{place}[{i}]", "not three exchanges", expected="user, assistant, three times")
+            got = ", ".join(role for role, _ in turns) or "no turn"
+            raise _refused(f"{place}[{i}]", "not three exchanges", got, "user, assistant, three times")
         prompt, response, critic, critique, request, revision = (text for _, text in turns)
         chains.append(Demonstration(prompt, response, critique, revision, (), critic, request))
     comparison = _comparisons(content["comparison"], path) if "comparison" in content else ()
@@ -336,6 +342,11 @@ def _llm_swarm(path: Path) -> Constitution:
 
 
 _CHECK = "check constitution.path and constitution.source in params.yaml"
+
+
+def _refused(place: str, fact: str, got: str, expected: str) -> ArtifactError:
+    """All parts of the message, and no text of the file in it."""
+    return ArtifactError(place, fact, got=got, expected=expected, next_step=_CHECK)
 
 
 def _json(path: Path) -> object:

@@ -77,6 +77,7 @@ def manner(section: Judges, constitution: Constitution) -> Manner:
             "has too few comparison demonstrations" + (" with reasoning" if aloud else ""),
             got=len(fit),
             expected=f"{n} (judge.demonstrations)",
+            next_step=f"set judge.demonstrations to at most {len(fit)}, or add some at constitution.path",
         )
     low, high = section.clamp
     return Manner(section.replies, section.reasoning_tokens, (low, high), tuple(fit[:n]))

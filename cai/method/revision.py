@@ -11,8 +11,9 @@ from typing import Literal
 import polars as pl
 
 from cai.artifacts.supervised import CRITIQUES, REVISIONS
-from cai.constitution import Constitution, Principle, draw
+from cai.constitution import Constitution, Demonstration, Principle, draw
 from cai.dialogue import from_structs
+from cai.errors import ArtifactError
 from cai.llm.model import Completion, Model, Request, Sampling
 from cai.method.generated import generated, not_asked
 from cai.prompting import critique as ask_critique
@@ -47,6 +48,24 @@ def revision_principle(constitution: Constitution, asking: Asking, prompt_id: st
     return draw(constitution.critique_revision, asking.seed, "revise", prompt_id, str(round_))
 
 
+def demonstrations(constitution: Constitution, n: int, section: str) -> tuple[Demonstration, ...]:
+    """The constitution's first n worked chains, which ``section`` of params.yaml asks for.
+
+    Raises:
+        ArtifactError: it has fewer.
+    """
+    there = constitution.demonstrations
+    if len(there) < n:
+        raise ArtifactError(
+            "constitution",
+            "has too few demonstrations of critique and revision",
+            got=len(there),
+            expected=f"{n} ({section}.demonstrations)",
+            next_step=f"set {section}.demonstrations to at most {len(there)}, or add some at constitution.path",
+        )
+    return there[:n]
+
+
 def criticise(
     responses: pl.DataFrame,
     constitution: Constitution,
@@ -70,6 +89,9 @@ def criticise(
     Returns:
         Columns of CRITIQUES, one row a (prompt, round). A row is null with a reason where critique is disabled, and
         where there was no text to criticise.
+
+    Raises:
+        ArtifactError: the constitution has fewer demonstrations than are to be shown.
     """
     rows = responses.sort("prompt_id").to_dicts()
     current = {row["prompt_id"]: row["response"] for row in rows}
@@ -97,6 +119,9 @@ def revise(
 
     Returns:
         Columns of REVISIONS, one row a (prompt, round).
+
+    Raises:
+        ArtifactError: the constitution has fewer demonstrations than are to be shown.
     """
     rows = responses.sort("prompt_id").to_dicts()
     current = {row["prompt_id"]: row["response"] for row in rows}
@@ -121,6 +146,7 @@ def _critique_round(
 ) -> list[dict[str, object]]:
     requests: dict[str, Request] = {}
     if asking.critique:
+        shown = demonstrations(constitution, asking.critique_demonstrations, "critique")
         for row in rows:
             name, response = row["prompt_id"], current[row["prompt_id"]]
             if response is None or not response.strip():
@@ -128,7 +154,6 @@ def _critique_round(
             context = from_structs(row["turns"])
             principle = critique_principle(constitution, asking, name, round_)
             other = revision_principle(constitution, asking, name, round_)
-            shown = constitution.demonstrations[: asking.critique_demonstrations]
             dialogue = (
                 ask_critique.chat(context, response, principle.critique_request, other.revision_request, shown)
                 if asking.critique_form == "chat"
@@ -160,6 +185,7 @@ def _revise_round(
     sampling: Sampling,
 ) -> list[dict[str, object]]:
     requests: dict[str, Request] = {}
+    shown = demonstrations(constitution, asking.revision_demonstrations, "revise")
     for row in rows:
         name, response = row["prompt_id"], current[row["prompt_id"]]
         critique = critiques[name] if asking.critique and asking.show_critique else None
@@ -169,7 +195,6 @@ def _revise_round(
         context = from_structs(row["turns"])
         principle = critique_principle(constitution, asking, name, round_)
         other = revision_principle(constitution, asking, name, round_)
-        shown = constitution.demonstrations[: asking.revision_demonstrations]
         dialogue = (
             ask_revision.chat(context, response, principle.critique_request, critique, other.revision_request, shown)
             if asking.revision_form == "chat"

@@ -13,6 +13,9 @@ from cai.errors import ArtifactError
 
 ROOT = Path(__file__).resolve().parents[2]
 ANTHROPIC = ROOT.parent / "shared/data/constitution"
+PAIR = {"id": "a", "critique_request": "Find harm.", "revision_request": "Remove it."}
+DEMO = {"prompt": "p", "response_a": "a", "response_b": "b", "better": "C", "principle": "s"}
+SWARM = {"critic": "Find harm.", "revision": "Remove it."}
 SIXTEEN = [Comparison(f"p{i}", f"text {i}") for i in range(16)]
 
 
@@ -101,14 +104,18 @@ def test_drawing_a_comparison_that_llm_swarm_does_not_have_is_an_error_not_a_fal
         ("llm_swarm", "version https://git-lfs.github.com/spec/v1\noid sha256:x\n", "a git-LFS pointer"),
         ("llm_swarm", "[" * 200_000, "not valid JSON; got brackets nested too deeply"),
         ("swarm", "{}", "expected ours, anthropic, llm_swarm"),
-        ("anthropic", "{}", "not a folder"),
+        ("anthropic", "{}", "not a folder; got a file"),
+        ("ours", json.dumps({"critique_revision": [PAIR, PAIR], "comparison": []}), "ids stand twice; got a"),
+        ("ours", json.dumps({"demonstrations": {"comparison": [DEMO]}}), r"comparison\[0\]\.better: neither A nor B"),
+        ("llm_swarm", json.dumps({"constitutions": [SWARM], "system_chat": [[]]}), "not three exchanges; got no turn"),
     ],
 )
 def test_a_file_of_another_shape_is_named_with_its_place(tmp_path, source, content, message):
     path = tmp_path / "c.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(ArtifactError, match=message):
+    with pytest.raises(ArtifactError, match=message) as caught:
         read(source, path)
+    assert None not in (caught.value.got, caught.value.expected, caught.value.next_step)  # all five parts
 
 
 def test_a_missing_file_is_an_error(tmp_path):

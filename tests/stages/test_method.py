@@ -12,7 +12,7 @@ from cai.artifacts.preference import SAMPLES
 from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
 from cai.constitution import Comparison, Constitution, Demonstration, Principle
-from cai.errors import ParamsError
+from cai.errors import ArtifactError, ParamsError
 from cai.llm.model import Choice, Completion, Request, Sampling
 from cai.llm.scripted import ScriptedModel
 from cai.method.answer import answer, questions
@@ -124,6 +124,16 @@ def test_the_single_turn_form_is_one_message_and_hides_the_critique_when_told() 
     assert len(editor.requests[0].dialogue) == 1
     assert "critique id0" not in editor.requests[0].dialogue[0].text
     assert revisions["critique"][0] == "critique id0 1 0"
+
+
+@pytest.mark.parametrize(("critiques", "revisions"), [(2, 0), (0, 2)])
+def test_more_demonstrations_than_the_constitution_has_are_refused(critiques: int, revisions: int) -> None:
+    asking = Asking(
+        "single_turn", critiques, "single_turn", revisions, "pairs", critique=True, show_critique=True, seed=0
+    )
+    section = "critique" if critiques else "revise"
+    with pytest.raises(ArtifactError, match=rf"too few demonstrations.*got 1; expected 2 \({section}\.demonstrations"):
+        chain(asking, 1)
 
 
 def test_without_critique_the_revision_is_direct_and_the_critique_is_null_with_a_reason() -> None:
