@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -112,11 +112,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The file as a dict.
 
     Raises:
-        ParamsError: missing, not UTF-8, not YAML, or not a mapping.
+        ParamsError: missing, not UTF-8, not YAML, not a mapping, or with keys that stand twice.
     """
     mend = f"git diff {path.name} shows what changed; git checkout {path.name} takes it back"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        content = None if node is None else loader.construct_document(node)
+        twice = list(_twice(node, "", set()))
     except OSError as error:
         raise ParamsError(
             path.name,
@@ -133,7 +136,32 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         got = "nothing" if content is None else type(content).__name__
         raise ParamsError(path.name, "not a mapping of sections", got=got, expected="section: {...}", next_step=mend)
+    if twice:
+        raise ParamsError(
+            path.name,
+            "keys that stand twice",
+            got=", ".join(twice),
+            expected="each key once, because YAML readers take the last one and say nothing",
+            next_step=f"delete the wrong one; {mend}",
+        )
     return content
+
+
+def _twice(node: yaml.Node | None, path: str, seen: set[int]) -> Iterator[str]:
+    """Every key that its mapping holds more than once, with its lines; what an alias shows again is walked once."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for place, item in enumerate(node.value):
+            yield from _twice(item, f"{path}[{place}]", seen)
+        return
+    lines: dict[str, list[int]] = {}
+    for key, value in node.value:
+        name = f"{path}.{key.value}".lstrip(".")
+        lines.setdefault(name, []).append(key.start_mark.line + 1)
+        yield from _twice(value, name, seen)
+    yield from (f"{name} (lines {' and '.join(map(str, at))})" for name, at in lines.items() if len(at) > 1)
 
 
 def check(content: dict[str, Any], sections: dict[str, Any], place: str) -> None:
@@ -153,7 +181,11 @@ def check(content: dict[str, Any], sections: dict[str, Any], place: str) -> None
             found += violations(sections[key], content[key], key)
     if found:
         raise ParamsError(
-            place, f"{len(found)} violations" if len(found) > 1 else "1 violation", got="\n  " + "\n  ".join(found)
+            place,
+            f"{len(found)} violations" if len(found) > 1 else "1 violation",
+            got="\n  " + "\n  ".join(found) + "\n",
+            expected="what each line says is allowed",
+            next_step=f"mend these lines; git diff {place} shows what changed",
         )
 
 

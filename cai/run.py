@@ -226,7 +226,11 @@ def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
-        sys.exit(f"error: {stage}: the disk did not take it; got {error.strerror}; next: free space, then run again")
+        got = ", ".join(str(part) for part in (error.strerror, error.filename) if part)
+        sys.exit(
+            f"error: {stage}: the disk did not take it; got {got}; expected a place with room that may be written; "
+            "next: free space or mend its permissions, then run again"
+        )
 
 
 def _run(main: Callable[..., None], stage: str, item: str | None) -> None:

@@ -128,16 +128,19 @@ class Table:
         path = root / self.path
         again = f'rerun "dvc repro {self.stage}"'
         if not path.is_file():
-            raise ArtifactError(self.path, "no such artifact", next_step=again)
+            raise ArtifactError(self.path, "no such artifact", got="nothing", expected="a table", next_step=again)
         try:
             frame = pl.read_parquet(path)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ArtifactError(
-                self.path, "not a readable Parquet file", got=str(error)[:200], next_step=again
+                self.path, "not a readable Parquet file", got=str(error)[:200], expected="Parquet", next_step=again
             ) from None
         found = self.violations(frame)
         if found:
-            raise ArtifactError(self.path, "not of its declared shape", got="; ".join(found), next_step=again)
+            declared = "what data/README.md declares"
+            raise ArtifactError(
+                self.path, "not of its declared shape", got="; ".join(found), expected=declared, next_step=again
+            )
         return frame
 
     def write(self, frame: pl.DataFrame, root: Path) -> None:
@@ -191,7 +194,11 @@ class AtomicFile:
 
     def _refused(self, error: BaseException) -> ArtifactError:
         return ArtifactError(
-            self.path.name, "could not be written", got=str(error)[:200], next_step="free the disk, then run again"
+            self.path.name,
+            "could not be written",
+            got=str(error)[:200],
+            expected="a place with room that may be written",
+            next_step="free the disk, then run again",
         )
 
 

@@ -15,6 +15,7 @@ from cai.sources.source import HubDataset, Part, Place, rows_sha256
 _PINNED = regex.compile(r"[0-9a-f]{40}")
 _ID = regex.compile(r"[\w.-]+/[\w.-]+")
 _REACH_SECONDS = 10.0
+_MEND = "mend hub.id and hub.parts in params.yaml"
 _COLUMNS = ("chosen", "rejected", "transcript", "instruction", "input", "output")
 
 
@@ -27,7 +28,7 @@ def parts(section: Place, root: Path) -> list[Part]:
     """
     hub = section.hub
     if not _ID.fullmatch(hub.id):
-        raise ParamsError("params.yaml: hub dataset", "not an id", got=hub.id, expected="OWNER/NAME")
+        raise ParamsError("params.yaml: hub dataset", "not an id", got=hub.id, expected="OWNER/NAME", next_step=_MEND)
     if hub.revision is None or not _PINNED.fullmatch(hub.revision):
         raise ParamsError(
             f"params.yaml: hub dataset {hub.id}",
@@ -37,7 +38,13 @@ def parts(section: Place, root: Path) -> list[Part]:
             next_step=f"copy one from the commit list of datasets/{hub.id} on the hub",
         )
     if not hub.parts:
-        raise ParamsError(f"params.yaml: hub dataset {hub.id}", "no parts named", expected="e.g. [harmless-base/train]")
+        raise ParamsError(
+            f"params.yaml: hub dataset {hub.id}",
+            "no parts named",
+            got="[]",
+            expected="e.g. [harmless-base/train]",
+            next_step=_MEND,
+        )
     files = _listed(hub)
     return [_part(hub, name, files) for name in hub.parts]
 
@@ -52,17 +59,27 @@ def _listed(hub: HubDataset) -> list[str]:
         raise ArtifactError(
             place,
             "the hub is switched off here by HF_HUB_OFFLINE",
+            got="source hub",
+            expected="a hub that may be asked",
             next_step="unset it, or set fetch.source to path or sample yourself",
         )
     try:
         found = HfApi().dataset_info(hub.id, revision=hub.revision, timeout=_REACH_SECONDS)
     except RevisionNotFoundError:
         raise ArtifactError(
-            place, "the hub has no such revision", got=hub.revision, next_step="copy a commit from its commit list"
+            place,
+            "the hub has no such revision",
+            got=hub.revision,
+            expected="a commit of this dataset",
+            next_step="copy one from its commit list",
         ) from None
     except RepositoryNotFoundError:
         raise ArtifactError(
-            place, "the hub has no such dataset, or it is gated", next_step="check the id, or run hf auth login"
+            place,
+            "the hub has no such dataset, or it is gated",
+            got=hub.id,
+            expected="a dataset that this account may read",
+            next_step="check the id, or run hf auth login",
         ) from None
     except _failures() as error:
         raise _unreached(place, error) from None
@@ -84,6 +101,7 @@ def _unreached(place: str, error: Exception) -> ArtifactError:
         place,
         f"the hub cannot be reached at {constants.ENDPOINT}",
         got=f"{type(error).__name__}: {' '.join(str(error).split())[:160]}",
+        expected="an answer",
         next_step="check the network or HF_ENDPOINT, or set fetch.source to path or sample yourself",
     )
 
@@ -117,8 +135,8 @@ def _part(hub: HubDataset, name: str, files: Sequence[str]) -> Part:
             place,
             "the dataset has no such folder",
             got=folder or "no file at all",
-            expected=", ".join(sorted({file.rpartition("/")[0] for file in files} - {""})) or None,
-            next_step="mend the parts in params.yaml",
+            expected=", ".join(sorted({file.rpartition("/")[0] for file in files} - {""})) or "a split alone",
+            next_step=_MEND,
         )
     at = _downloaded(hub, folder, files)
     # The bars would fill a log file; how far `fetch` is does not matter, it takes seconds.
@@ -136,5 +154,5 @@ def _part(hub: HubDataset, name: str, files: Sequence[str]) -> Part:
         ) from None
     rows: list[Row] = [dict(row) for row in found.select_columns([c for c in _COLUMNS if c in found.column_names])]
     if not rows:
-        raise ArtifactError(place, "holds no rows")
+        raise ArtifactError(place, "holds no rows", got="0", expected="at least one", next_step=_MEND)
     return Part(name, rows, rows_sha256(rows))

@@ -103,12 +103,29 @@ def test_a_file_found_right_once_is_checked_again_when_it_changes(project: Path)
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("fetch: [", "not valid YAML"), ("[" * 5_000, "not valid YAML"), ("", "not a mapping of sections; got nothing")],
-    ids=["syntax", "nested too deeply", "empty"],
+    [
+        ("fetch: [", "not valid YAML"),
+        ("[" * 5_000, "not valid YAML"),
+        (f"a: {'[' * 20_000}{']' * 20_000}", "not valid YAML"),
+        ("", "not a mapping of sections; got nothing"),
+    ],
+    ids=["syntax", "brackets left open", "nested too deeply", "empty"],
 )
 def test_params_yaml_that_is_no_yaml_is_told(project: Path, content: str, word: str) -> None:
     (project / "params.yaml").write_text(content, encoding="utf-8")
     refused(stage(project, "fetch"), "params.yaml", word, "next: git diff params.yaml")
+
+
+def test_every_key_that_stands_twice_in_params_yaml_is_told_with_its_lines(project: Path) -> None:
+    file = project / "params.yaml"
+    text = file.read_text(encoding="utf-8")
+    end = text.count("\n")
+    file.write_text(f"{text}\nseed: 1\nextra: [{{a: 1, b: {{c: 1, c: 2}}}}]\n", encoding="utf-8")
+    seed = text[: text.index("\nseed: 0")].count("\n") + 2
+    said = f"seed (lines {seed} and {end + 2}), extra[0].b.c (lines {end + 3} and {end + 3})"
+    refused(stage(project, "fetch"), "params.yaml: keys that stand twice; got ", "next: delete")
+    got = stage(project, "fetch").stderr.split("got ")[1].split("; expected")[0]
+    assert sorted(got.split(", ")) == sorted(said.split(", "))
 
 
 @pytest.mark.parametrize(
