@@ -4,16 +4,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import NamedTuple
 
 from cai.cleaning.edits import Cut, Edit, perform
@@ -21,7 +15,6 @@ from cai.cleaning.plan import EDITOR, Plan
 from cai.cleaning.rules import LAST, META, RULES
 from cai.cleaning.screen import AFTER_EDIT, EVERYTHING, MARKING, NEEDS, calls, suspicions
 from cai.cleaning.view import Drop, Mark, Row, View
-from cai.errors import CaiError
 from cai.text.sentences import key, size
 
 __all__ = ["Cleaned", "Edit", "Row", "clean_row", "clean_rows"]
@@ -90,6 +83,8 @@ class _Passes:
         self.text = row.text
         self.view = View(row.text)
         self.edits: list[Edit] = []
+        self.idle: dict[str, list[Mark]] = {}
+        """the marks of each rule that had nothing to cut from this very text: the next pass need not ask it again"""
         self.lost_to_meta = self.pieces_lost = 0  # in words, and as white space parts them
 
     def once(self, seen: frozenset[str]) -> Cleaned | None:
@@ -102,18 +97,22 @@ class _Passes:
                 continue
             if step.rule in LAST and self.text is not before:
                 continue  # another pass may settle what is left
+            if step.rule in self.idle:
+                marks += self.idle[step.rule]
+                continue
             cuts: list[Cut] = []
+            own: list[Mark] = []
             for finding in RULES[step.rule].find(self.view, self.row):
                 if isinstance(finding, Drop):
                     return Cleaned(None, tuple(self.edits), finding.reason, step.rule)
                 if isinstance(finding, Mark):
-                    marks.append(finding)
+                    own.append(finding)
                 else:
                     cuts.append(finding)
-            if not cuts:
-                continue
-            changed, made = perform(cuts, self.text, step.rule, len(self.edits))
+            changed, made = perform(cuts, self.text, step.rule, len(self.edits)) if cuts else (self.text, [])
             if not made:
+                self.idle[step.rule] = own
+                marks += own
                 continue
             if step.on_hit == "drop":
                 return Cleaned(None, tuple(self.edits), "flagged", step.rule)
@@ -129,7 +128,7 @@ class _Passes:
             faceless = self.view.faceless and step.rule != "encoding"
             self.view = View(changed)
             self.view.faceless = faceless
-            marks = []
+            marks, self.idle = [], {}
             seen = EVERYTHING if step.rule == "encoding" else seen | AFTER_EDIT
         return Cleaned(self.text, tuple(self.edits), flags=tuple(marks)) if self.text == before else None
 
@@ -140,36 +139,19 @@ def clean_rows(rows: Iterable[Row], plan: Plan, workers: int = 1) -> Iterator[tu
         for chunk in _chunks(rows):
             yield from zip(chunk, clean_batch(chunk, plan), strict=True)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (plan,))
-    try:
-        waiting: deque[tuple[list[Row], Future[list[Cleaned]]]] = deque()
+    with get_context("spawn").Pool(workers, initializer=_set_plan, initargs=(plan,)) as pool:
+        waiting: list[tuple[list[Row], object]] = []
         for chunk in _chunks(rows):
-            with _deaf():  # to Ctrl-C, which is this process's: the children would each print a traceback
-                waiting.append((chunk, pool.submit(_clean_chunk, chunk)))
+            waiting.append((chunk, pool.apply_async(_clean_chunk, (chunk,))))
             if len(waiting) > 3 * workers:
-                yield from _results(*waiting.popleft())
-        while waiting:
-            yield from _results(*waiting.popleft())
-    except BrokenProcessPool:
-        raise CaiError(
-            "clean", "a worker process was killed", got="no result", next_step="free memory, or take fewer --workers"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+                yield from _results(waiting.pop(0))
+        for one in waiting:
+            yield from _results(one)
 
 
-def _results(chunk: list[Row], result: Future[list[Cleaned]]) -> Iterator[tuple[Row, Cleaned]]:
-    yield from zip(chunk, result.result(), strict=True)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started meanwhile never see an interrupt; this one sees it afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _results(one: tuple[list[Row], object]) -> Iterator[tuple[Row, Cleaned]]:
+    chunk, result = one
+    yield from zip(chunk, result.get(), strict=True)  # type: ignore[attr-defined]
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -181,16 +163,8 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 _PLAN: list[Plan] = []
 
 
-def _begin(plan: Plan) -> None:
+def _set_plan(plan: Plan) -> None:
     _PLAN[:] = [plan]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # a killed parent tells nobody, and the queue would wait for ever
 
 
 def _clean_chunk(chunk: list[Row]) -> list[Cleaned]:

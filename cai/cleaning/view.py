@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import regex
 
 from cai.cleaning.edits import Cut
-from cai.text.regions import Region, regions
+from cai.text.regions import Region, protects, regions
 from cai.text.sentences import size, spans, words
 
 _TOKEN = regex.compile(
@@ -24,6 +25,12 @@ _LOOSE = re.compile(r"(?<![a-z0-9])'|'(?![a-z0-9])")
 _ASCII_TOKEN = re.compile(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 _PLAIN_TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*")
+_FAMILIAR = "\x00-\u024f\u2010-\u2027\u2600-\u27bf\U0001f300-\U0001faff"
+_UNFAMILIAR = re.compile(f"[^{_FAMILIAR}]")
+_FAMILIAR_TOKEN = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+"""The tokens of `_PLAIN_TOKEN` in a text of `_FAMILIAR` signs, where ``re`` and ``regex`` know the same letters."""
+_MOST_NUMBERED = 1 << 15
+"""Four numbers below this fit into one of 63 bits."""
 
 
 class Row(NamedTuple):
@@ -89,6 +96,28 @@ class View:
         return len(flat) - 3 - len(set(zip(flat, flat[1:], flat[2:], flat[3:], strict=False)))
 
     @cached_property
+    def numbers(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """A number for each word of `flat`; equal words have equal ones."""
+        flat = self.flat
+        number = {word: place for place, word in enumerate(dict.fromkeys(flat))}
+        return np.fromiter(map(number.__getitem__, flat), np.int64, len(flat))
+
+    @cached_property
+    def grams(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """A number for each 4-gram of `flat`; equal ones have equal ones, and no others."""
+        numbers = self.numbers
+        if len(numbers) < 4:
+            return numbers[:0]
+        most = int(numbers.max()) + 1
+        if most > _MOST_NUMBERED:
+            flat = self.flat
+            grams = list(zip(flat, flat[1:], flat[2:], flat[3:], strict=False))
+            number = {gram: place for place, gram in enumerate(dict.fromkeys(grams))}
+            return np.fromiter(map(number.__getitem__, grams), np.int64, len(grams))
+        pairs = numbers[:-1] * most + numbers[1:]
+        return pairs[:-2] * (most * most) + pairs[2:]
+
+    @cached_property
     def keys(self) -> list[str]:
         return [" ".join(found) for found in self.words]
 
@@ -107,13 +136,7 @@ class View:
         found = self.regions
         if not found:
             return [True] * len(self.spans)
-        free, place, reach = [], 0, 0  # what `protects` says, in one walk through both
-        for start, end in self.spans:
-            while place < len(found) and found[place].start <= start:
-                reach = max(reach, found[place].end)
-                place += 1
-            free.append(reach < end)
-        return free
+        return [not protects(found, start, end) for start, end in self.spans]
 
     @cached_property
     def n_words(self) -> int:
@@ -124,6 +147,8 @@ class View:
         """The spans of all words; in scripts without spaces every character is one."""
         if self.text.isascii():
             return [match.span() for match in _ASCII_TOKEN.finditer(self.text)]
+        if _UNFAMILIAR.search(self.text) is None:
+            return [match.span() for match in _FAMILIAR_TOKEN.finditer(self.text)]
         pattern = _TOKEN if UNSPACED.search(self.text) else _PLAIN_TOKEN
         return [match.span() for match in pattern.finditer(self.text)]
 

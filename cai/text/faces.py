@@ -37,7 +37,9 @@ def surplus(text: str, found: list[Region]) -> list[tuple[int, int]]:
     faces = clusters(text)
     if found:
         faces = [face for face in faces if not touches(found, face[0], face[1], _KEPT)]
-    stretched = [match for start, end, _ in faces if (match := _STRETCHED.search(text[:end], start))]
+    stretched = [
+        match for start, end, _ in faces if end - start >= 8 and (match := _STRETCHED.search(text[:end], start))
+    ]
     if stretched:
         return [(match.start() + 1, match.end()) for match in stretched]
     if len(faces) < RUN:

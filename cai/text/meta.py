@@ -9,6 +9,7 @@ response") and what a good answer may say too ("my response"); a text is judged 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cai.text.sentences import spans, words
@@ -160,6 +161,10 @@ _ANY_ASSISTANT = re.compile(r"\b(?:the|an?|your|our|this) (?:\w+ )?assistants?\b
 _READERS_TEXT = re.compile(
     r"\b(?:your|his|her|their|our) (?:\w+ ){0,2}(?:draft|essay|letter|cv|resume|résumé|manuscript|thesis|speech|poem|novel|dissertation|proposal|abstract|screenplay|lyrics|cover letter)\b"
 )
+_THEIR_TEXTS = (
+    "draft", "essay", "letter", "cv", "resume", "résumé", "manuscript", "thesis", "speech", "poem", "novel", "dissertation",
+    "proposal", "abstract", "screenplay", "lyrics",
+)  # fmt: skip
 _REVISED = re.compile(
     r"\b(?:the|a|your|this) (?:revised|rewritten|reworked|rephrased) (?:version|draft|text|paragraph|sentence|copy)\b"
 )
@@ -238,18 +243,21 @@ def of_the_world(text: str) -> tuple[bool, bool]:
     ((True, False), (False, True))
     """
     low = text.casefold()
-    return "assistant" in low and _PERSON.search(low) is not None, _READERS_TEXT.search(low) is not None
+    return (
+        "assistant" in low and _PERSON.search(low) is not None,
+        any(map(low.__contains__, _THEIR_TEXTS)) and _READERS_TEXT.search(low) is not None,
+    )
 
 
-def grade(sentence: str, world: tuple[bool, bool] = (False, False)) -> int:
-    """2 where only a comment on an answer talks like this, 1 where an answer might, 0 otherwise; `of_the_world` tells of
-    the text around it.
+def grade(sentence: str, world: tuple[bool, bool] = (False, False), known: Sequence[str] = _STEMS) -> int:
+    """2 where only a comment on an answer talks like this, 1 where an answer might, 0 otherwise; `of_the_world` and `stems`
+    tell of the text around it.
 
     >>> grade("The assistant's response was harmful."), grade("Your answer is in the box."), grade("Wash your hands.")
     (2, 1, 0)
     """
     low = sentence.casefold().replace("’", "'")
-    if not any(map(low.__contains__, _STEMS)):
+    if not any(map(low.__contains__, known)):
         return 0
     if low.endswith("?") and _ASKS.search(low):
         return 0
@@ -282,10 +290,13 @@ def talk(text: str, sentence_spans: list[tuple[int, int]] | None = None) -> list
     ]
 
 
-def may_talk(text: str) -> bool:
-    """False only where no sentence can have a grade: a cheap screen."""
+def stems(text: str) -> tuple[str, ...]:
+    """The stems of talk in a text: a sentence of it that holds none of them has no grade."""
     low = text.casefold()
-    return any(map(low.__contains__, _STEMS))
+    if not any(map(low.__contains__, _STEMS)):
+        return ()
+    straight = low.replace("’", "'")
+    return tuple(stem for stem in _STEMS if stem in straight)
 
 
 def _is_lead(lead: str, *, colon: bool) -> bool:

@@ -30,12 +30,18 @@ ITEM = re.compile(
     re.I,
 )
 """The marker at the start of a list item's line."""
+_MAYBE_ITEM = re.compile(
+    r"[^a-zA-Z]|[a-zA-Z][.)]|[ivxIVX]{2,5}[.)]|(?i:step|row|round|week|day|exercise|réihe|schritt|paso)\s"
+)
+"""Matches wherever `ITEM` does, for less: most lines begin with the letters of a word."""
 _QUOTED = re.compile(
     r'"[^"\n]{2,400}"|“[^”\n]{2,400}”|«[^»\n]{2,400}»|„[^“”\n]{2,400}[“”]|「[^」\n]{2,400}」|『[^』\n]{2,400}』'
 )
 _CODE_LINE = re.compile(
     r"^(?: {4,}|\t)\S|^\s*(?:[}\])]+[;,]?|(?:def|class|import|from|return|if|for|while|elif|else|try|print|echo|let|const|var|func|fn|public|private|static|void|int|float|#include|SELECT|INSERT|UPDATE|<\/?\w+)\b.*[;:{}()>]|[\w.\[\]]+\s*(?:=|\+=|:=)\s*\S.*|.*[;{}]|[\w.]+\(.*\);?|\$ .+)\s*$"
 )
+_CODE_BEGINS, _CODE_ENDS = frozenset("}])$"), frozenset(";:{}()>")
+"""How a line of code begins or ends that is neither indented nor an assignment."""
 _PROSE_LINE = re.compile(
     r"(?!(?:SELECT|INSERT|UPDATE|DELETE|import|from|return|def|class|let|const|var|int|void|float|public|private|static|echo|print|use|using|package)\b)[^\W\d_]+(?:[,'’]?[ '’-][^\W\d_]+){2,}[,:]?;$"
 )
@@ -44,7 +50,10 @@ LONG_QUOTE = 6
 """Words. Reviewers may say "It broke after a week." one after the other."""
 _SPEAKER = re.compile(r"(?:\*\*)?([^\W\d_][\w.'’ -]{0,24})(?:\*\*)?:(?:\*\*)? +\S")
 SAID_AGAIN = 3
-_FIRST_WORD = re.compile(r"(?:^|[.!?:] )[ \t]*(?:(?:Then|Now|Next|Finally|Afterwards),? )?([^\W\d_]+)", re.M)
+_FIRST = r"[ \t]*(?:(?:Then|Now|Next|Finally|Afterwards),? )?([^\W\d_]+)"
+_FIRST_WORD = re.compile(rf"(?:^|[.!?:] ){_FIRST}", re.M)
+# The same over a whole text with a line break in front, found by its first sign and not by trying every place.
+_FIRST_WORDS = re.compile(rf"[\n.!?:](?:(?<=\n)| ){_FIRST}")
 _DONE = frozenset(
     """add apply bake beat bend blend boil breathe brush check chill chop clean click close cook cool cover cut dip drain drill dry
     exhale fill flip fold freeze grate grease heat hold inhale knead layer lay leave let lift loosen lower melt mix open paint peel
@@ -72,7 +81,7 @@ def regions(text: str) -> list[Region]:
         found.extend(Region(start, end, "quote") for start, end in _quotes(text))
     if "\n" in text or ITEM.match(text):
         _lines(text, found)
-    if sum(word.casefold() in _DONE for word in _FIRST_WORD.findall(text)) >= FEWEST_STEPS:
+    if sum(word.casefold() in _DONE for word in _FIRST_WORDS.findall("\n" + text)) >= FEWEST_STEPS:
         found.extend(_steps(text))
     found.sort()
     return found
@@ -147,7 +156,10 @@ def _quotes(text: str) -> Iterator[tuple[int, int]]:
 
 def _may_repeat(quoted: str) -> bool:
     """Whether a quote is one: not a looping text that happens to stand in quotation marks."""
-    counts = Counter(key(quoted[start:end]) for start, end in spans(quoted))
+    pieces = spans(quoted)
+    if len(pieces) < 3:
+        return True
+    counts = Counter(key(quoted[start:end]) for start, end in pieces)
     return all(count < 3 for words, count in counts.items() if words)
 
 
@@ -165,15 +177,25 @@ def _lines(text: str, found: list[Region]) -> None:
         plain = False
         if not bare:
             pass
-        elif (marker := ITEM.match(line)) and marker.end() < len(line) and _is_item(line, marker.end()):
+        elif (
+            _MAYBE_ITEM.match(line)
+            and (marker := ITEM.match(line))
+            and marker.end() < len(line)
+            and _is_item(line, marker.end())
+        ):
             found.append(Region(start, end, "list"))
         elif bare.startswith(">"):
             found.append(Region(start, end, "quote"))
         elif (bare.count("|") >= 2 and (bare[0] == "|" or " |" in bare)) or (bare.count("\t") >= 1 and "\t" in bare):
             found.append(Region(start, end, "table"))
-        elif _CODE_LINE.match(line) and not bare.endswith(".") and not _PROSE_LINE.match(bare):
+        elif (
+            _may_be_code(line, bare)
+            and _CODE_LINE.match(line)
+            and not bare.endswith(".")
+            and not _PROSE_LINE.match(bare)
+        ):
             code.append((start, end))
-        elif _is_label(bare):
+        elif (bare[0] in "#*" or bare[-1] in ":：*") and _is_label(bare):
             found.append(Region(start, end, "label"))
         else:
             plain = True
@@ -194,6 +216,11 @@ def _lines(text: str, found: list[Region]) -> None:
         found.append(Region(stanza[0][0], stanza[-1][1], "verse"))
     if len(spoken) >= 3 and _is_script([text[start:end] for start, end in spoken]):
         found.extend(Region(start, end, "verse") for start, end in spoken)
+
+
+def _may_be_code(line: str, bare: str) -> bool:
+    """Whether `_CODE_LINE` could match a line, given also without the white space around it."""
+    return line[0] in " \t" or bare[0] in _CODE_BEGINS or bare[-1] in _CODE_ENDS or "=" in bare
 
 
 def _is_item(line: str, after: int) -> bool:

@@ -66,13 +66,13 @@ def tags(text: str) -> list[tuple[int, int, str]]:
     if MAYBE.search(text) is None:
         return []
     found = []
-    for match in TOKEN.finditer(text):
+    for match in TOKEN.finditer(text) if "<" in text or "[" in text else ():
         if _html(text, match):
             continue
         found.append((match.start(), match.end(), "end" if _END.fullmatch(match.group()) else "model"))
-    for match in _HEADER.finditer(text):
+    for match in _HEADER.finditer(text) if "##" in text else ():
         found.append((match.start(), match.end(), "user" if match["user"] or match["user2"] else "model"))
-    for match in _PLAIN.finditer(text):
+    for match in _PLAIN.finditer(text) if ":" in text or "：" in text else ():
         found.append((*match.span("tag"), "user" if match["user"] else "model"))
     found.extend(_initials(text))
     found.sort()

@@ -462,6 +462,8 @@ _HARD = frozenset(["can't", "cannot", "won't", "not", "never"])
 
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts of all closings beyond the second where at least four end the text, or three that share their words."""
+    if not (_may_end_in_many(_last_line(view)) and _may_end_in_many(view.words)):
+        return []
     words, free = view.words, view.free
     place = len(words) - 1
     closing = []
@@ -493,6 +495,32 @@ def find(view: View, row: Row) -> list[Cut]:
     if len(closing) == 3 and len(surplus) < 2 and (not shared or len(words) > 6):
         return []
     return view.without(surplus)
+
+
+def _last_line(view: View) -> list[list[str]]:
+    """The words of the sentences of the last line, where a line break cuts them off for sure; else none.
+
+    A line without faces has the same sentences alone as in its text, and most good texts are done with here.
+    """
+    text = view.text
+    start = text.rfind("\n", 0, len(text.rstrip())) + 1
+    if not (start and view.faceless and text.isascii()) or "words" in vars(view):
+        return []
+    line = View(text[start:])
+    line.faceless = True
+    return line.words
+
+
+def _may_end_in_many(words: list[list[str]]) -> bool:
+    """Whether more than `MOST` sentences at the end may close, or all of them, behind which others may stand."""
+    closing = 0
+    for said in reversed(words):
+        if said and not _may_close(said):
+            return False
+        closing += bool(said)
+        if closing > MOST:
+            break
+    return True
 
 
 def _may_close(words: list[str]) -> bool:

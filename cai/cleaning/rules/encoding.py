@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import ftfy
 import regex
 from ftfy import badness
@@ -31,16 +33,22 @@ _SETTINGS = ftfy.TextFixerConfig(
     explain=False,
 )
 _COMMON = regex.compile(r"[^\x00-\x7f‘’“”–—…•\xa0\p{Emoji_Presentation}]")
+_NOT_PLAIN = re.compile(r"[^\x00-\x7f‘’“”–—…•\xa0]+")
 _CONTROL = regex.compile(
     r"\r\n?|\x1b\[[0-9;]*[a-zA-Z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffc\ufffe\uffff\ufff9-\ufffb]|[\ud800-\udfff]|(?<=[\w\s])\u200b(?=[\w\s])|\ufffd{2,}"
 )
+
+_CONTROL_ONE = re.compile(
+    r"[\r\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffc-\uffff\ufff9-\ufffb\ud800-\udfff\u200b]"
+)
+"""One of these is in every match of `_CONTROL`."""
 
 
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts that repair each broken line and remove control characters."""
     text = view.text
     cuts = []
-    if not text.isascii() and _COMMON.search(text) and badness.is_bad(text):
+    if not text.isascii() and _COMMON.search("".join(_NOT_PLAIN.findall(text))) and badness.is_bad(text):
         start = 0
         for line in text.splitlines(keepends=True):
             if _COMMON.search(line) and badness.is_bad(line):
@@ -50,6 +58,8 @@ def find(view: View, row: Row) -> list[Cut]:
             start += len(line)
     if cuts:
         return cuts  # control characters may be part of the broken encoding: the next round sees the repaired text
+    if _CONTROL_ONE.search(text) is None:
+        return []
     for match in _CONTROL.finditer(text):
         cuts.append(Cut(match.start(), match.end(), "\n" if match.group()[0] == "\r" else ""))
     return cuts

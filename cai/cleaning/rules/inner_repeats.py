@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import re
-from operator import and_, eq
+from operator import eq
+from typing import Any
 
+import numpy as np
 import regex
 
 from cai.cleaning.edits import Cut
@@ -16,6 +18,7 @@ from cai.text.regions import Region, touches
 ID = "inner_repeats"
 REASON = 'a phrase that follows itself again and again ("loaded loaded loaded") is a loop of the sampler'
 
+_Numbers = np.ndarray[Any, np.dtype[np.int64]]
 LONGEST_PERIOD = 80
 LONGEST_UNSPACED = 240
 """Where every sign counts as a word."""
@@ -120,7 +123,7 @@ def find(view: View, row: Row) -> list[Cut]:
     if len(words) < 3 or not (view.n_grams_again or any(map(eq, words, words[1:]))):
         return []
     text = view.text
-    runs = _runs(words, LONGEST_PERIOD if text.isascii() else LONGEST_UNSPACED)
+    runs = _runs(view.numbers, view.grams, LONGEST_PERIOD if text.isascii() else LONGEST_UNSPACED)
     if not runs:
         return []
     tokens = view.tokens
@@ -172,23 +175,19 @@ def _meant(view: View, start: int, period: int, rounds: int) -> bool:
     return False
 
 
-def _runs(words: list[str], longest: int) -> list[tuple[int, int, int]]:
+def _runs(words: _Numbers, grams: _Numbers, longest: int) -> list[tuple[int, int, int]]:
     """(start, period, length): from start + period on, length words equal the word one period before them."""
     # A run of any period but 1 holds four words that stand again one period later.
     periods = {1}
-    seen: dict[tuple[str, str, str, str], list[int]] = {}
-    for place, gram in enumerate(zip(words, words[1:], words[2:], words[3:], strict=False)):
-        places = seen.get(gram)
-        if places is None:
-            seen[gram] = [place]
-            continue
-        for earlier in places[-4:]:
-            if place - earlier <= longest:
-                periods.add(place - earlier)
-        places.append(place)
+    order = grams.argsort(kind="stable")
+    ordered = grams[order]
+    for lag in range(1, 5):
+        apart = (order[lag:] - order[:-lag])[ordered[lag:] == ordered[:-lag]]
+        periods.update(apart[apart <= longest].tolist())
     found = []
     for period in periods:
-        equal = bytes(map(eq, words, words[period:]))
+        same = words[period:] == words[: max(len(words) - period, 0)]
+        equal = same.tobytes()
         least = b"\x01" * (period if period >= 8 else 2 * period)
         start = equal.find(least)
         runs = []
@@ -199,7 +198,7 @@ def _runs(words: list[str], longest: int) -> list[tuple[int, int, int]]:
             start = equal.find(least, end)
         # one round and a part of the next is a loop only where the period shows elsewhere too
         if any(length >= 2 * period - 1 for _, _, length in runs) or (
-            runs and sum(map(and_, equal, equal[1:])) >= 2 * period - 2
+            runs and np.count_nonzero(same[1:] & same[:-1]) >= 2 * period - 2
         ):
             found.extend(runs)
     # the shortest period explains a run, longer ones are its multiples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cai.cleaning.edits import Cut
 from cai.cleaning.view import Drop, Mark, Row, View
-from cai.text.meta import grade, may_talk, of_the_world
+from cai.text.meta import grade, of_the_world, stems
 
 ID = "meta_talk"
 REASON = "half of a small model's revisions talk about \"the assistant's response\"; trained on, so do its answers"
@@ -16,11 +16,12 @@ MOST = 0.5
 
 def find(view: View, row: Row) -> list[Cut | Drop | Mark]:
     """Cuts of whole sentences that talk about the answer; a drop where that would leave too little."""
-    if not may_talk(view.text):
-        return []
     text = view.text
+    found_stems = stems(text)
+    if not found_stems:
+        return []
     world = of_the_world(text)
-    grades = [grade(text[start:end], world) for start, end in view.spans]
+    grades = [grade(text[start:end], world, found_stems) for start, end in view.spans]
     if not any(found == 2 for found in grades):
         weak = [place for place, found in enumerate(grades) if found]
         if len(weak) >= 2 or sum(view.sizes[place] for place in weak) > DOUBTFUL * view.n_words:
