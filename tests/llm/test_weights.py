@@ -248,8 +248,8 @@ def test_an_unknown_folder_is_one_clear_error(tmp_path: Path) -> None:
         ("tokenizer_config.json", b"[]", "tokenizer_config.json: not a JSON object"),
         ("model.safetensors", b"", "not a whole safetensors file, 0 bytes"),
         ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:x\n", "a git-LFS pointer"),
-        ("model.safetensors", (3).to_bytes(8, "little") + b"[1]", "not a safetensors file"),
-        ("model.safetensors", None, "its header says"),
+        ("model.safetensors", (3).to_bytes(8, "little") + b"[1]", "invalid JSON in header"),
+        ("model.safetensors", None, "not fully covered"),
     ],
     ids=["config", "empty tokenizer", "no object", "empty weights", "LFS pointer", "another file", "truncated weights"],
 )
