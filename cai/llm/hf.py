@@ -1,4 +1,4 @@
-"""A model in this process: transformers' forward pass under a decoding loop of our own.
+"""A model in this process: the forward passes of ``cai.llm.inference`` under a decoding loop of our own.
 
 Plain ``generate`` sorts the whole vocabulary for every row of every step and draws from one random stream, so that a
 row's text depends on its neighbours and a killed run cannot go on. Here
@@ -7,8 +7,7 @@ row's text depends on its neighbours and a killed run cannot go on. Here
 * batches are planned before the first token (by token length, then by content; fixed size) and each whole
   batch is one file under ``work/parts``. A run that was killed redoes the unfinished batch in the same composition
   and never re-batches what is left;
-* prompts are read in groups of nearly the same length, each different prompt once and a common beginning once;
-* on a CPU weights are laid out once, and attention reads what a row really holds, not the padding of the longest;
+* each different prompt is read once, and a common beginning once;
 * on a CPU two batches are computed side by side, each by half of the cores: two cores that share every small
   operation wait for each other, two that work on rows of their own do not;
 * a stage whose parts are all there opens the tokenizer only: no weights, no torch.
