@@ -152,10 +152,16 @@ def clean(
     except ParamsError:
         params = Path(__file__).parents[1] / "params.yaml"  # outside a project: the one this command came with
     variants = read_yaml(params)["clean"]["variants"]
+    if variant not in variants:
+        raise ParamsError("--variant", "not in params.yaml", got=variant, expected=", ".join(map(str, variants)))
+    try:
+        chosen = plan(variant, variants)
+    except ParamsError as error:
+        raise ParamsError("params.yaml", str(error)) from None
     summary = clean_file(
         source,
         target,
-        plan=plan(variant, variants),
+        plan=chosen,
         text_key=text_key,
         prompt_key=prompt_key,
         edits=edits,

@@ -4,10 +4,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
+import signal
+import threading
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import NamedTuple
 
 from cai.cleaning.edits import Cut, Edit, perform
@@ -15,6 +21,7 @@ from cai.cleaning.plan import EDITOR, Plan
 from cai.cleaning.rules import LAST, META, RULES
 from cai.cleaning.screen import AFTER_EDIT, EVERYTHING, MARKING, NEEDS, calls, suspicions
 from cai.cleaning.view import Drop, Mark, Row, View
+from cai.errors import CaiError
 from cai.text.sentences import key, size
 
 __all__ = ["Cleaned", "Edit", "Row", "clean_row", "clean_rows"]
@@ -139,19 +146,36 @@ def clean_rows(rows: Iterable[Row], plan: Plan, workers: int = 1) -> Iterator[tu
         for chunk in _chunks(rows):
             yield from zip(chunk, clean_batch(chunk, plan), strict=True)
         return
-    with get_context("spawn").Pool(workers, initializer=_set_plan, initargs=(plan,)) as pool:
-        waiting: list[tuple[list[Row], object]] = []
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (plan,))
+    try:
+        waiting: deque[tuple[list[Row], Future[list[Cleaned]]]] = deque()
         for chunk in _chunks(rows):
-            waiting.append((chunk, pool.apply_async(_clean_chunk, (chunk,))))
+            with _deaf():  # to Ctrl-C, which is this process's: the children would each print a traceback
+                waiting.append((chunk, pool.submit(_clean_chunk, chunk)))
             if len(waiting) > 3 * workers:
-                yield from _results(waiting.pop(0))
-        for one in waiting:
-            yield from _results(one)
+                yield from _results(*waiting.popleft())
+        while waiting:
+            yield from _results(*waiting.popleft())
+    except BrokenProcessPool:
+        raise CaiError(
+            "clean", "a worker process was killed", got="no result", next_step="free memory, or take fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _results(one: tuple[list[Row], object]) -> Iterator[tuple[Row, Cleaned]]:
-    chunk, result = one
-    yield from zip(chunk, result.get(), strict=True)  # type: ignore[attr-defined]
+def _results(chunk: list[Row], result: Future[list[Cleaned]]) -> Iterator[tuple[Row, Cleaned]]:
+    yield from zip(chunk, result.result(), strict=True)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started meanwhile never see an interrupt; this one sees it afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -163,8 +187,16 @@ def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 _PLAN: list[Plan] = []
 
 
-def _set_plan(plan: Plan) -> None:
+def _begin(plan: Plan) -> None:
     _PLAN[:] = [plan]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # a killed parent tells nobody, and the queue would wait for ever
 
 
 def _clean_chunk(chunk: list[Row]) -> list[Cleaned]:

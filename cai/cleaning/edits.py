@@ -71,7 +71,11 @@ def perform(cuts: Iterable[Cut], text: str, rule: str, step: int) -> tuple[str, 
         elif text[cut.start : cut.end] != cut.inserted:
             joined.append(cut)
     made: list[Edit] = []
+    pieces: list[str] = []
+    behind = len(text)
     for cut in reversed(joined):
         made.append(Edit(step + len(made), rule, cut.start, cut.end, text[cut.start : cut.end], cut.inserted))
-        text = text[: cut.start] + cut.inserted + text[cut.end :]
-    return text, made
+        pieces += (text[cut.end : behind], cut.inserted)
+        behind = cut.start
+    pieces.append(text[:behind])
+    return "".join(reversed(pieces)), made

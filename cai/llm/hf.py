@@ -20,7 +20,6 @@ differently for other shapes. Batch size, device and library versions are theref
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import importlib.metadata
 import itertools
@@ -39,7 +38,6 @@ import numpy as np
 from cai.dialogue import Dialogue, Turn, messages
 from cai.errors import ModelError, ParamsError
 from cai.llm.cache import write_atomically
-from cai.llm.cpu import held, pack, reading, use
 from cai.llm.model import Choice, Completion, FinishReason, Progress, Request, Sampling
 from cai.llm.weights import (
     Dtype,
@@ -51,18 +49,19 @@ from cai.llm.weights import (
     stack,
     stop_ids,
     tokenizer,
-    without_progress_bars,
 )
 
 if TYPE_CHECKING:
     import torch
+
+    from cai.llm.inference import Engine
 
 # Idle OpenMP threads that spin take the cores from the others: measured two to four times slower. libgomp reads it
 # once, when torch is imported, so it is set as early as this file is.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Part of every part's name: a change of the loop below must not read what the old loop wrote.
-_LOOP = "3"
+_LOOP = "4"
 
 # A common beginning (a judge's instruction, demonstrations) is computed once per batch when it is at least this long.
 _SHARED_TOKENS = 48
@@ -70,9 +69,8 @@ _SHARED_TOKENS = 48
 _DROP_SHARE = 1 / 8
 # Nuclei wider than this are found by sorting the vocabulary.
 _TOP_TOKENS = 1024
-# Prompts are read about so many tokens at a time: matrices large enough to be fast, groups small enough to need little
-# padding, and on a CPU nearer to its caches.
-_PASS_TOKENS = {"cpu": 1024, "cuda": 32768}
+# Tokens that are compared as one before the likeliest are looked for.
+_BLOCK_TOKENS = 64
 # Fewer rows than this are one batch: halves of so few would each read all weights for next to nothing.
 _ROWS_FOR_TWO = 8
 
@@ -157,9 +155,7 @@ class HFModel:
         self.stop_ids = tuple(stop_ids(folder, ground, self._tokenizer.get_vocab(), self._tokenizer.eos_token_id))
         self.window_tokens = int(config.get("max_position_embeddings") or self._tokenizer.model_max_length)
         self._control = control_tokens(self._tokenizer)
-        self._loaded: Any = None
-        self._device: Any = None
-        self._is_ragged = False
+        self._loaded: Engine | None = None
 
     # --- the protocol ---
 
@@ -201,7 +197,7 @@ class HFModel:
                 rows.append(_row(prompt, None, ()))
         whole = [row for row in rows if isinstance(row, _Row)]
         logprobs = self._computed(
-            "choose, exact head", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs, _exact_head
+            "choose, exact head", whole, firsts, lambda batch: self._weigh(batch, firsts), _read_logprobs, exact=True
         )
         return [row if isinstance(row, Choice) else _choice(logprobs[row.digest]) for row in rows]
 
@@ -281,7 +277,8 @@ class HFModel:
         extra: Sequence[int],
         compute: Callable[[list[_Row]], list[T]],
         read: Callable[[Any], T],
-        prepared: Callable[[Any], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        *,
+        exact: bool = False,
     ) -> dict[str, T]:
         """The result of every row, by its digest; whole batches of an earlier run are read, the rest is computed."""
         unique = sorted({row.digest: row for row in rows}.values(), key=lambda row: (len(row.ids), row.digest))
@@ -300,7 +297,8 @@ class HFModel:
             else:
                 take(batch, results)
         if pending:
-            with prepared(self._model()):
+            model = self._model()  # before there are two threads that could open it
+            with model.exactly() if exact else contextlib.nullcontext():
                 for (batch, part), results in _side_by_side(compute, pending):
                     write_atomically(part, json.dumps([_written(item) for item in results]).encode())
                     take(batch, results)
@@ -322,97 +320,33 @@ class HFModel:
 
     # --- torch ---
 
-    def _model(self) -> Any:
+    def _model(self) -> Engine:
         if self._loaded is None:
             _spare_page_faults()
-            self._loaded, self._device = _load(self.weights(), self._precision)
-            if self._device.type == "cpu":
-                pack(self._loaded)
-                self._is_ragged = self._is_plain() and use(self._loaded)
+            self._loaded = _load(self.weights(), self._precision)
         return self._loaded
-
-    def _is_plain(self) -> bool:
-        """Whether every layer's cache holds all tokens in their order, and nothing else."""
-        return all(type(layer) is _growing_layer() for layer in _growing_cache(self._loaded.config).layers)
-
-    def _prefill(self, rows: Sequence[tuple[int, ...]], *, keep: bool) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """Cache (None unless ``keep``), attention mask (rows, tokens) and next-token logits (rows, vocabulary).
-
-        The cache holds the common beginning, then padding, then the rest of each row. Every different prompt is read
-        once, in groups of nearly the same length.
-        """
-        import torch
-
-        model = self._model()
-        unique = sorted(set(rows), key=lambda ids: (len(ids), ids))
-        shared = _shared_tokens(unique)
-        beginning = _growing_cache(model.config) if shared else None
-        if shared:
-            head = torch.tensor([list(unique[0][:shared])], device=self._device)
-            model(input_ids=head, past_key_values=beginning, use_cache=True, logits_to_keep=1)
-        tails = [ids[shared:] for ids in unique]
-        longest = len(tails[-1])
-        cache: Any = None
-        logits: list[torch.Tensor] = []
-        # A cache whose layers are not all of the plain kind cannot be put together from groups.
-        most = _PASS_TOKENS[_device_type()] if self._is_plain() else None
-        for start, end in _groups([len(ids) for ids in tails], most):
-            part = _growing_cache(model.config) if beginning is None else copy.deepcopy(beginning)
-            if shared:
-                part.batch_repeat_interleave(end - start)
-            width = len(tails[end - 1])
-            ids = torch.full((end - start, width), int(self._tokenizer.pad_token_id or 0))
-            for place, tail in enumerate(tails[start:end]):
-                ids[place, width - len(tail) :] = torch.tensor(tail)
-            mask = _attention_mask(shared, [len(tail) for tail in tails[start:end]])
-            out = model(
-                input_ids=ids.to(self._device),
-                attention_mask=mask.to(self._device),
-                position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, shared:].to(self._device),
-                past_key_values=part,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits.append(out.logits[:, -1].float())
-            if not keep:
-                continue
-            if (start, end) == (0, len(tails)):
-                cache = part
-            else:
-                cache = _growing_cache(model.config) if cache is None else cache
-                for layer, group in zip(cache.layers, part.layers, strict=True):
-                    layer.take_group(group, start, len(tails), shared, longest)
-        places = {ids: place for place, ids in enumerate(unique)}
-        index = torch.tensor([places[ids] for ids in rows])
-        mask = _attention_mask(shared, [len(row) - shared for row in rows])
-        if cache is not None and index.tolist() != list(range(len(unique))):
-            cache.batch_select_indices(index.to(self._device))
-        whole = torch.cat(logits)
-        return cache, mask.to(self._device), whole[index.to(whole.device)]
 
     def _weigh(self, batch: list[_Row], firsts: Sequence[int]) -> list[list[float]]:
         import torch
 
+        rows = [row.ids for row in batch]
         with torch.inference_mode():
-            _, _, logits = self._prefill([row.ids for row in batch], keep=False)
+            _, logits = self._model().read(rows, _shared_tokens(rows), None)
             chosen = torch.log_softmax(logits.double(), -1)[:, list(firsts)]
         return [[float(value) for value in row] for row in chosen.tolist()]
 
     def _draw(self, batch: list[_Row]) -> list[_Drawn]:
         import torch
 
+        rows = [row.ids for row in batch]
+        budgets = [_sampling(row).max_new_tokens for row in batch]
         with torch.inference_mode():
-            model = self._model()
-            cache, mask, logits = self._prefill([row.ids for row in batch], keep=True)
-            shared = _shared_tokens(list({row.ids for row in batch}))
-            starts = [mask.shape[-1] - len(row.ids) + shared for row in batch]  # of each row's own tokens in the cache
-            positions = mask.sum(-1, keepdim=True) - 1
-            budgets = [_sampling(row).max_new_tokens for row in batch]
+            held, logits = self._model().read(rows, _shared_tokens(rows), max(budgets))
+            assert held is not None  # there is room
             sampler = _Sampler([_sampling(row) for row in batch], [row.key for row in batch], logits.device)
             texts: list[list[int]] = [[] for _ in batch]
             finish: list[FinishReason | None] = [None] * len(batch)
             live = list(range(len(batch)))
-            here = held(shared, starts, mask.shape[-1]) if self._is_ragged else None
             while True:
                 drawn = sampler.next(logits, len(texts[live[0]]) if live else 0, live)
                 n_open = 0
@@ -431,24 +365,10 @@ class HFModel:
                     break
                 if len(live) - n_open >= max(1, len(live) * _DROP_SHARE):
                     kept = [index for index, place in enumerate(live) if finish[place] is None]
-                    index = torch.tensor(kept, device=mask.device)
-                    cache.batch_select_indices(index)
-                    mask, positions, drawn = mask[index], positions[index], drawn[index.to(drawn.device)]
+                    held.keep(kept)
+                    drawn = drawn[torch.tensor(kept, device=drawn.device)]
                     live = [live[index] for index in kept]
-                    starts = [starts[index] for index in kept]
-                    here = held(shared, starts, mask.shape[-1]) if self._is_ragged else None
-                mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
-                positions = positions + 1
-                with reading(here):
-                    out = model(
-                        input_ids=drawn[:, None].to(mask.device),
-                        attention_mask=mask,
-                        position_ids=positions,
-                        past_key_values=cache,
-                        use_cache=True,
-                        logits_to_keep=1,
-                    )
-                logits = out.logits[:, -1].float()
+                logits = held.step(drawn)
         return [
             _Drawn(tuple(text[:budget]), cast(FinishReason, reason))
             for text, budget, reason in zip(texts, budgets, finish, strict=True)
@@ -487,7 +407,7 @@ class _Sampler:
             likely = logits if len(places) == len(live) else logits[at]
             tokens: torch.Tensor | None = None
             if places is narrow:  # the rest of the vocabulary is out of the draw: leave it before anything is computed
-                tokens = likely.topk(max(limits), -1).indices.sort(-1).values
+                tokens = _likeliest(likely, max(limits)).sort(-1).values
                 likely = likely.gather(-1, tokens)
             scaled = likely.double() / self._temperature[who][:, None]
             limit = torch.tensor(limits, device=logits.device)[:, None]
@@ -495,6 +415,21 @@ class _Sampler:
             place = _nucleus_draw(scaled, limit, self._top_p[who][:, None], uniform)
             drawn[at] = place if tokens is None else tokens.gather(-1, place[:, None])[:, 0]
         return drawn
+
+
+def _likeliest(logits: torch.Tensor, k: int) -> torch.Tensor:
+    """The ids (rows, k) of each row's likeliest tokens, in any order.
+
+    They all lie in the k blocks with the highest maxima, so that the rest of the vocabulary is read only once.
+    """
+    n_blocks = logits.shape[-1] // _BLOCK_TOKENS
+    if logits.shape[-1] % _BLOCK_TOKENS or n_blocks < 4 * k:
+        return logits.topk(k, -1).indices
+    blocks = logits.unflatten(-1, (n_blocks, _BLOCK_TOKENS))
+    best = blocks.amax(-1).topk(k, -1).indices
+    inside = blocks.gather(1, best[..., None].expand(-1, -1, _BLOCK_TOKENS))
+    places = inside.flatten(1).topk(k, -1).indices
+    return best.gather(-1, places // _BLOCK_TOKENS) * _BLOCK_TOKENS + places % _BLOCK_TOKENS
 
 
 def _nucleus_draw(
@@ -595,17 +530,6 @@ def _plan(rows: Sequence[_Row], size: int, *, side_by_side: bool) -> Iterator[li
             yield list(rows[start + 1 : end : 2])
 
 
-def _groups(lengths: Sequence[int], most: int | None) -> Iterator[tuple[int, int]]:
-    """Cuts of rows of rising ``lengths``: (start, end), at most ``most`` tokens with the padding; None: one group."""
-    end = len(lengths)
-    groups = []
-    while end:
-        start = 0 if most is None else max(0, min(end - 1, end - most // lengths[end - 1]))
-        groups.append((start, end))
-        end = start
-    return reversed(groups)
-
-
 def _side_by_side(
     compute: Callable[[list[_Row]], list[T]], pending: Sequence[tuple[list[_Row], Path]]
 ) -> Iterator[tuple[tuple[list[_Row], Path], list[T]]]:
@@ -672,37 +596,6 @@ def _shared_tokens(rows: Sequence[tuple[int, ...]]) -> int:
     return same if same >= _SHARED_TOKENS else 0
 
 
-def _attention_mask(shared: int, lengths: Sequence[int]) -> torch.Tensor:
-    """(rows, ``shared`` + longest): the common beginning, padding to the left of each row's rest, and that rest."""
-    import torch
-
-    places = torch.arange(shared + max(lengths))[None]
-    return ((places < shared) | (places >= places.shape[-1] - torch.tensor(lengths)[:, None])).long()
-
-
-@contextlib.contextmanager
-def _exact_head(model: Any) -> Iterator[None]:
-    """The output layer in float32 inside the block.
-
-    A bfloat16 logit near 16 has steps of 1/8: two orders of a comparison then often tie to the bit, and a soft label
-    is no softer than that step. The layer is read for one position a row, so exactness costs next to nothing.
-    """
-    import torch
-
-    head = model.get_output_embeddings()
-    if head is None or head.weight.dtype == torch.float32:
-        yield
-        return
-    weight = head.weight.detach().float()
-    bias = None if getattr(head, "bias", None) is None else head.bias.detach().float()
-    before = head.forward
-    head.forward = lambda hidden: torch.nn.functional.linear(hidden.float(), weight, bias)
-    try:
-        yield
-    finally:
-        head.forward = before
-
-
 def _device_type() -> str:
     """ "cuda" where a GPU can be used, else "cpu"; torch is not imported where no GPU driver is present."""
     if not any(Path("/dev").glob("nvidia[0-9]*")):
@@ -712,23 +605,15 @@ def _device_type() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _load(folder: Path, precision: Dtype) -> tuple[Any, Any]:
+def _load(folder: Path, precision: Dtype) -> Engine:
     import torch
-    from transformers import AutoModelForCausalLM
+    from safetensors import SafetensorError
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    n_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    place: str | dict[str, Any] = "cpu"
-    if _device_type() == "cuda":
-        free, _ = torch.cuda.mem_get_info()
-        # One GPU when the weights leave room for a cache, otherwise layer by layer over all of them.
-        place = "auto" if n_bytes > 0.8 * free and torch.cuda.device_count() > 1 else "cuda:0"
+    from cai.llm.inference import opened
+
     try:
-        with without_progress_bars():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, device_map=None if place == "cpu" else place, local_files_only=True
-            )
-    except (OSError, ValueError, RuntimeError) as error:
+        return opened(folder, torch.bfloat16 if precision == "bf16" else torch.float32, _device_type())
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ModelError(
             f"weights {folder.name}",
             "cannot be loaded",
@@ -736,90 +621,6 @@ def _load(folder: Path, precision: Dtype) -> tuple[Any, Any]:
             expected="a causal language model that fits the memory",
             next_step="delete this folder under the work directory to have it rebuilt, or choose a smaller model",
         ) from error
-    model.train(False)
-    return model, model.get_input_embeddings().weight.device
-
-
-def _growing_cache(config: Any) -> Any:
-    """transformers' own cache, whose plain layers write into spare room instead of copying themselves every step."""
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
-    growing = _growing_layer()
-    cache = DynamicCache(config=config)
-    cache.layers = [growing() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    return cache
-
-
-_GROWING: list[Any] = []
-
-
-def _growing_layer() -> Any:
-    """The class of such a layer; made on first use, because its base class comes with torch."""
-    if _GROWING:
-        return _GROWING[0]
-    import torch
-    from transformers.cache_utils import DynamicLayer
-
-    class GrowingLayer(DynamicLayer):
-        room_tokens = 64
-
-        def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-            super().lazy_initialization(key_states, value_states)
-            self._buffers: list[torch.Tensor] | None = None
-
-        def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-            if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
-            start = self.get_seq_length()
-            end = start + key_states.shape[-2]
-            if self._buffers is None or end > self._buffers[0].shape[-2]:
-                held = ((self.keys, key_states), (self.values, value_states))
-                self._buffers = [self._roomier(old, new, start, end) for old, new in held]
-            for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
-                buffer[..., start:end, :] = new
-            self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
-            return self.keys, self.values
-
-        def _roomier(self, old: torch.Tensor | None, new: torch.Tensor, start: int, end: int) -> torch.Tensor:
-            shape = (*new.shape[:-2], end + self.room_tokens, new.shape[-1])
-            buffer = torch.empty(shape, dtype=new.dtype, device=new.device)
-            if start and old is not None:
-                buffer[..., :start, :] = old
-            return buffer
-
-        def batch_select_indices(self, indices: torch.Tensor) -> None:
-            end = self.get_seq_length()
-            if self._buffers is not None and end:
-                self._buffers = [buffer[indices.to(buffer.device)] for buffer in self._buffers]
-                self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
-
-        def batch_repeat_interleave(self, repeats: int) -> None:
-            super().batch_repeat_interleave(repeats)
-            self._buffers = None
-
-        def take_group(self, group: GrowingLayer, start: int, n_rows: int, shared: int, longest: int) -> None:
-            """Become, from ``start`` on, the rows of ``group``, which were read by themselves: their common beginning
-            to the left of the padding, the rest to its right, ``shared + longest`` tokens in all."""
-            keys, values = group.keys, group.values
-            assert keys is not None and values is not None  # the group has been read
-            if not self.is_initialized:
-                self.lazy_initialization(keys, values)
-            end = shared + longest
-            if self._buffers is None:
-                # Zeros, for what is masked is still multiplied, by nothing: it must be a number.
-                self._buffers = [
-                    old.new_zeros((n_rows, *old.shape[1:-2], end + self.room_tokens, old.shape[-1]))
-                    for old in (keys, values)
-                ]
-            for buffer, old in zip(self._buffers, (keys, values), strict=True):
-                rows = buffer[start : start + old.shape[0]]
-                rows[..., :shared, :] = old[..., :shared, :]
-                rows[..., end - (old.shape[-2] - shared) : end, :] = old[..., shared:, :]
-            self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
-
-    _GROWING.append(GrowingLayer)
-    return GrowingLayer
 
 
 _TUNED: list[bool] = []

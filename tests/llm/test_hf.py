@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from cai.dialogue import Turn
 from cai.errors import ModelError, ParamsError
 from cai.llm import hf
 from cai.llm.hf import HFModel, open_model, row_noise
+from cai.llm.inference import llama
 from cai.llm.model import Completion, Request, Sampling
 from cai.params import native_precision
 from tests.llm.conftest import silent
@@ -62,6 +64,15 @@ def model_root(request: pytest.FixtureRequest) -> Path:
     return found
 
 
+@functools.cache
+def _transformers(model: HFModel) -> Any:
+    """The same weights in transformers' own class."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model.weights(), dtype=torch.float32)
+
+
 @pytest.fixture(scope="module")
 def sampled(model_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Completion]:
     """All questions in one fp32 batch of eight."""
@@ -76,7 +87,7 @@ def test_greedy_tokens_equal_those_of_generate(model_root: Path, tmp_path: Path)
     for request, completion in zip(requests, model.generate(requests), strict=True):
         (prompt,) = model.prompts([(request.dialogue, "")])
         assert not isinstance(prompt, str)
-        loaded: Any = model._model()
+        loaded: Any = _transformers(model)
         tokens = loaded.generate(
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
@@ -107,7 +118,7 @@ def test_prompts_read_in_small_groups_once_each_and_by_two_workers_give_the_same
     ]
     whole = _open(model_root, tmp_path / "a", batch_size=32)
     monkeypatch.setattr(hf, "_ROWS_FOR_TWO", 100)
-    monkeypatch.setattr(hf, "_PASS_TOKENS", {"cpu": 10**6})
+    monkeypatch.setattr(llama, "_PASS_TOKENS", 10**6)
     expected = (
         whole.generate(_requests() + again),
         whole.generate(alike),
@@ -115,7 +126,7 @@ def test_prompts_read_in_small_groups_once_each_and_by_two_workers_give_the_same
     )
     assert expected[0][:8] == sampled
     monkeypatch.setattr(hf, "_ROWS_FOR_TWO", 2)
-    monkeypatch.setattr(hf, "_PASS_TOKENS", {"cpu": 64})
+    monkeypatch.setattr(llama, "_PASS_TOKENS", 64)
     small = _open(model_root, tmp_path / "b", batch_size=5)
     assert small.generate(_requests() + again) == expected[0]
     assert small.generate(alike) == expected[1]
@@ -156,15 +167,6 @@ def test_the_plan_holds_every_row_once_in_pairs_of_equal_work(n: int) -> None:
     assert [len(batch) for batch in hf._plan(rows, 64, side_by_side=False)] == [
         min(64, n - start) for start in range(0, n, 64)
     ]
-
-
-def test_groups_hold_every_row_and_little_padding() -> None:
-    lengths = [3, 3, 4, 20, 21, 90, 200]
-    groups = list(hf._groups(lengths, 100))
-    assert [place for start, end in groups for place in range(start, end)] == list(range(7))
-    assert groups[-2:] == [(5, 6), (6, 7)], "a row longer than the limit is a group of its own"
-    assert all((end - start) * lengths[end - 1] <= 100 for start, end in groups[:-1])
-    assert list(hf._groups(lengths, None)) == [(0, 7)]
 
 
 def test_a_row_alone_gets_the_same_noise(model_root: Path, tmp_path: Path, sampled: list[Completion]) -> None:
@@ -270,7 +272,7 @@ def test_choices_are_the_log_softmax_of_a_plain_forward_pass(model_root: Path, t
     firsts = model.first_tokens([" A", " B"], "Answer:")
     for choice, ids in zip(choices, model.prompts([(d, "Answer:") for d in dialogues]), strict=True):
         with torch.inference_mode():
-            logits = model._model()(torch.tensor([ids])).logits[0, -1]
+            logits = _transformers(model)(torch.tensor([ids])).logits[0, -1]
         assert choice.logprobs == pytest.approx(torch.log_softmax(logits, -1)[list(firsts)].tolist(), abs=1e-4)
 
 
@@ -291,6 +293,23 @@ def test_draws_follow_the_nucleus() -> None:
     assert shares(0, 0.7) == pytest.approx([0, 2 / 3, 1 / 3, 0], abs=0.03)
     assert shares(0, 0.8) == pytest.approx([0, 5 / 9, 2.5 / 9, 1.5 / 9], abs=0.03)
     assert shares(0, 0.0) == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("k", [1, 3, 50, 64])
+def test_the_likeliest_tokens_are_found_without_looking_at_all(k: int) -> None:
+    import torch
+
+    logits = torch.randn((7, 64 * 64 * 3), generator=torch.Generator().manual_seed(k))
+    logits[1, 128:192] += 9  # all in one block
+    logits[2, ::64] += 9  # one in every block
+    logits[3] = logits[3].sort().values
+    logits[4] = torch.round(logits[4])  # ties
+    found = hf._likeliest(logits, k)
+    assert all(len(set(row)) == k for row in found.tolist())
+    assert torch.equal(logits.gather(-1, found).sort(-1).values, logits.topk(k).values.sort(-1).values)
+    assert torch.equal(
+        hf._likeliest(logits[:, :-1], k).sort(-1).values[0], logits[:, :-1].topk(k).indices[0].sort().values
+    )
 
 
 def test_noise_is_uniform_and_of_the_row_only() -> None:

@@ -3,9 +3,19 @@
 import gzip
 import io
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cai.artifacts.supervised import REVISIONS
@@ -17,6 +27,7 @@ from cai.cleaning.plan import from_list
 from cai.cleaning.rules import STANDARD
 from cai.errors import ArtifactError, ParamsError
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
 PLAN = from_list("rules", list(STANDARD))
 ROWS = [
     {"prompt_id": "b", "revision": ("Take care of yourself, friend. " * 5).strip(), "n": 1},
@@ -35,7 +46,7 @@ def _write(path: Path, rows: list[dict[str, object]]) -> Path:
 
 
 def test_order_and_other_keys_stay_and_everything_is_accounted_for(tmp_path: Path) -> None:
-    source, target = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"  # type: ignore[arg-type]
+    source, target = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
     summary = clean_file(source, target, plan=PLAN, edits=tmp_path / "e.jsonl", dropped=tmp_path / "d.jsonl")
     assert _lines(target) == [{"prompt_id": "b", "revision": "Take care of yourself, friend.", "n": 1}, ROWS[1]]
     assert [(row["prompt_id"], row["reason"]) for row in _lines(tmp_path / "d.jsonl")] == [("c", "meta_talk")]
@@ -69,13 +80,21 @@ def test_standard_streams_are_jsonl(monkeypatch: pytest.MonkeyPatch, capfdbinary
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"text": "a"}', "in.jsonl:2: no key revision"),
+        ('{"text": "a"}', "in.jsonl:2: no such key; got text; expected revision"),
         ('{"revision": 3}', "in.jsonl:2: key revision holds no text"),
         ("{broken", "in.jsonl:2: no valid JSON"),
         ("[1]", "in.jsonl:2: a row is an object"),
-        ('{"revision": null}', "in.jsonl:2: key revision holds no text; got NoneType"),
-        ('{"revision": "a", "deep": ' + "[" * 100_000 + "]" * 100_000 + "}", "in.jsonl:2: JSON nested too deeply"),
-        ("\xff\xfe", "in.jsonl:2: no valid JSON"),
+        ('{"revision": null}', "in.jsonl:2: key revision holds no text; got null"),
+        (
+            '{"revision": "a", "deep": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            "in.jsonl:2: no valid JSON; got brackets nested too deeply",
+        ),
+        ('{"revision": "a", "n": {"revision": 1}, "revision": "b"}', "in.jsonl:2: key revision stands twice"),
+        (
+            '{"revision": "a", "n": ' + "9" * 5000 + "}",
+            "in.jsonl:2: no valid JSON; got a number of thousands of digits",
+        ),
+        ("\xff\xfe", "in.jsonl:2: not UTF-8; got byte 0xff at byte 1 of the line"),
     ],
 )
 def test_bad_input_names_file_line_and_key_and_writes_nothing(tmp_path: Path, line: str, said: str) -> None:
@@ -87,16 +106,33 @@ def test_bad_input_names_file_line_and_key_and_writes_nothing(tmp_path: Path, li
 
 
 def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
-    source = _write(tmp_path / "in.jsonl", ROWS)  # type: ignore[arg-type]
+    source = _write(tmp_path / "in.jsonl", ROWS)
     with pytest.raises(ParamsError, match="same file"):
         clean_file(source, source, plan=PLAN)
     with pytest.raises(ParamsError, match="same file"):
         clean_file(source, tmp_path / "o.jsonl", plan=PLAN, edits=tmp_path / "o.jsonl")
+    (tmp_path / "link.jsonl").symlink_to("in.jsonl")
+    (tmp_path / "hard.jsonl").hardlink_to(source)
+    for other in ("link.jsonl", "hard.jsonl"):
+        with pytest.raises(ParamsError, match="same file"):
+            clean_file(source, tmp_path / other, plan=PLAN)
+    assert _lines(source) == ROWS
 
 
 def test_a_missing_file_and_a_broken_parquet_are_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="cannot be read"):
         clean_file(tmp_path / "no.jsonl", tmp_path / "out.jsonl", plan=PLAN)
+    with pytest.raises(ArtifactError, match=r"no\.parquet: cannot be read; got No such file"):
+        clean_file(tmp_path / "no.parquet", tmp_path / "out.jsonl", plan=PLAN)
+    for columns, said in (
+        ({"text": ["a"]}, "no such column; got text; expected revision"),
+        ({"revision": [1]}, "column revision holds no texts; got int64"),
+        ({"revision": ["a", None]}, "row 2: key revision holds no text; got null"),
+    ):
+        pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+        with pytest.raises(ArtifactError, match=f"in.parquet: {said}"):
+            clean_file(tmp_path / "in.parquet", tmp_path / "out.parquet", plan=PLAN)
+    (tmp_path / "in.parquet").unlink()
     (tmp_path / "bad.parquet").write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="Parquet"):
         clean_file(tmp_path / "bad.parquet", tmp_path / "out.jsonl", plan=PLAN)
@@ -134,8 +170,153 @@ def test_half_a_surrogate_pair_beside_the_text_is_kept_as_it_was(tmp_path: Path)
     assert _lines(tmp_path / "out.jsonl")[0]["other"] == "\ud800"
 
 
+ODD = (
+    b'\xef\xbb\xbf{"n": 1.50, "n": 2e400,  "revision" : %s, "in": {"revision": [{"revision": 1}]}, "\xc3\xa9": "\\u00fc"}\r\n'
+    b'\r\n{"revision": "I can\'t help.", "n": 0.10}'
+)
+
+
+def test_an_edited_line_changes_in_its_text_alone(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(ODD % json.dumps(ROWS[0]["revision"]).encode())
+    clean_file(tmp_path / "in.jsonl", tmp_path / "out.jsonl", plan=PLAN, edits=tmp_path / "e.jsonl")
+    first, last = (ODD % b'"Take care of yourself, friend."').removeprefix(b"\xef\xbb\xbf").split(b"\r\n\r\n")
+    assert (tmp_path / "out.jsonl").read_bytes() == first + b"\n" + last + b"\n"
+    assert {edit["row"] for edit in _lines(tmp_path / "e.jsonl")} == {1}
+
+
+def test_columns_of_any_type_come_out_as_they_went_in(tmp_path: Path) -> None:
+    texts = [row["revision"] for row in ROWS]
+    columns = {
+        "revision": pa.array(texts).dictionary_encode(),
+        "at": pa.array([1, 2, 3], pa.timestamp("ns", "UTC")),
+        "cost": pa.array([Decimal("1.10")] * 3),
+        "kinds": pa.array([[("a", 1)], None, []], pa.map_(pa.string(), pa.int16())),
+        "bytes": pa.array([b"\xff"] * 3),
+    }
+    table = pa.table(columns).replace_schema_metadata({"made": "by hand"})
+    pq.write_table(table, tmp_path / "in.parquet")
+    clean_file(tmp_path / "in.parquet", tmp_path / "out.parquet", plan=PLAN)
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.schema.equals(pq.read_schema(tmp_path / "in.parquet"), check_metadata=True)
+    assert out.schema.metadata == {b"made": b"by hand"}
+    assert out["revision"].to_pylist() == ["Take care of yourself, friend.", texts[1]]
+    assert out.drop_columns("revision").equals(table.drop_columns("revision").slice(0, 2))
+    with pytest.raises(ArtifactError, match="no form for what column bytes holds"):
+        clean_file(tmp_path / "in.parquet", tmp_path / "out.jsonl", plan=PLAN)
+    pq.write_table(table.drop_columns("bytes"), tmp_path / "in.parquet")
+    clean_file(tmp_path / "in.parquet", tmp_path / "out.jsonl", plan=PLAN)
+    assert _lines(tmp_path / "out.jsonl")[1] == {
+        "revision": texts[1], "at": "1970-01-01T00:00:00.000000002+00:00", "cost": "1.10", "kinds": None,
+    }  # fmt: skip
+
+
+def test_a_key_that_only_late_rows_have_reaches_parquet_and_mixed_types_are_refused(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"revision": "I can't help.", "n": 1}] * 2100
+    late: dict[str, object] = {"revision": "No.", "n": 1.5, "late": {"a": "b"}}
+    clean_file(_write(tmp_path / "in.jsonl", [*rows, late]), tmp_path / "out.parquet", plan=PLAN)
+    out = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert len(out) == 2101 and out[0] == {**rows[0], "late": None} and out[-1] == late
+    _write(tmp_path / "in.jsonl", [*rows, {**late, "n": "many"}])
+    with pytest.raises(ArtifactError, match=r"key n fits no one type.* in row 2101 of what is kept"):
+        clean_file(tmp_path / "in.jsonl", tmp_path / "no.parquet", plan=PLAN)
+    assert not list(tmp_path.glob("*no.parquet*"))
+
+
+def test_a_reply_that_never_came_is_dropped_in_its_place_as_the_stage_does(tmp_path: Path) -> None:
+    failed = {"prompt_id": "f", "revision": None, "finish_reason": "error", "error": "timed out"}
+    source = _write(tmp_path / "in.jsonl", [failed, *ROWS, failed])  # type: ignore[list-item]
+    summary = clean_file(source, tmp_path / "out.jsonl", plan=PLAN, dropped=tmp_path / "d.jsonl")
+    assert [(row["row"], row["reason"], row["rule"]) for row in _lines(tmp_path / "d.jsonl")] == [
+        (1, "not generated: timed out", "none"), (4, "meta_talk", "meta_talk"), (5, "not generated: timed out", "none"),
+    ]  # fmt: skip
+    assert (summary.n_rows, summary.n_kept) == (5, 2)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl.gz", "out.parquet", "e.jsonl"])
+def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+    words = random.Random(0)
+    rows = [{"revision": " ".join(f"{words.getrandbits(60):x}" for _ in range(300)) + "."} for _ in range(300)]
+    source = _write(tmp_path / "in.jsonl", rows)  # type: ignore[arg-type]
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)); from cai.cli import app; app()"
+    command = [sys.executable, "-c", code, "clean", "in.jsonl", name]
+    if name == "e.jsonl":
+        _write(tmp_path / "in.jsonl", [{"revision": "Take care of yourself, friend. " * 5}] * 900)
+        command = [*command[:-1], "o.jsonl", "--edits", name]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT)
+    assert told.returncode == 1 and told.stderr.startswith(f"error: {name}: cannot be written; got File too large")
+    assert told.stderr.count("\n") == 1 and sorted(path.name for path in tmp_path.iterdir()) == [source.name]
+
+
+def test_outputs_that_are_no_files_get_their_bytes_and_stay_what_they_are(tmp_path: Path) -> None:
+    source, pipe = _write(tmp_path / "in.jsonl", ROWS), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text)
+        clean_file(source, pipe, plan=PLAN, edits="/dev/null", dropped="/dev/null")
+        assert json.loads(read.result().splitlines()[1]) == ROWS[1]
+    assert pipe.is_fifo() and Path("/dev/null").is_char_device()
+    with pytest.raises(ArtifactError, match="/dev/full: cannot be written; got No space left on device"):
+        clean_file(source, "/dev/full", plan=PLAN, edits=tmp_path / "e.jsonl")
+    assert Path("/dev/full").is_char_device() and sorted(path.name for path in tmp_path.iterdir()) == [
+        "in.jsonl",
+        "pipe",
+    ]
+    for folder in (tmp_path, f"{tmp_path}/no/"):
+        with pytest.raises(ArtifactError, match="got a folder"):
+            clean_file(source, folder, plan=PLAN)
+
+
+@pytest.mark.parametrize(
+    ("number", "whom"),
+    [
+        pytest.param(signal.SIGINT, "all", marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, "parent", marks=pytest.mark.slow),
+        (signal.SIGKILL, "child"),
+    ],
+)
+def test_a_killed_run_leaves_no_file_and_no_process(tmp_path: Path, number: int, whom: str) -> None:
+    os.mkfifo(tmp_path / "in.jsonl")
+    run = subprocess.Popen(
+        [sys.executable, "-c", "from cai.cli import app; app()", "clean", "in.jsonl", "out.jsonl", "--edits", "e.jsonl", "--workers", "2"],
+        cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, start_new_session=True, text=True,
+    )  # fmt: skip
+    with (tmp_path / "in.jsonl").open("w") as pipe:
+        for _ in range(700):
+            pipe.write(json.dumps(ROWS[1]) + "\n")
+        pipe.flush()
+        children: list[int] = []
+        while len(children) < 2 and run.poll() is None:
+            children = [pid for pid in _children(run.pid) if b"spawn_main" in _command(pid)]
+            time.sleep(0.05)
+        if whom == "all":
+            os.killpg(run.pid, number)
+        else:
+            os.kill(run.pid if whom == "parent" else children[0], number)
+        if whom != "parent":
+            pipe.close()
+            said = run.communicate(timeout=60)[1]
+            assert "Traceback" not in said and run.returncode == (1 if whom == "child" else 130), said
+        run.wait(60)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    end = time.monotonic() + 20
+    while any(b"spawn_main" in _command(pid) for pid in children) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(b"spawn_main" in _command(pid) for pid in children)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    source = _write(tmp_path / "in.jsonl", ROWS)  # type: ignore[arg-type]
+    source = _write(tmp_path / "in.jsonl", ROWS)
     for target in ("no/out.jsonl", "no/out.parquet"):
         with pytest.raises(ArtifactError, match="no folder"):
             clean_file(source, tmp_path / target, plan=PLAN)
@@ -154,7 +335,7 @@ def test_the_stage_and_the_command_give_equal_texts_edits_and_drops(tmp_path: Pa
         name: pl.lit(None, dtype=kind) for name, kind in REVISIONS.frame([]).schema.items() if name not in rows[0]
     }
     frames = clean_frames(pl.DataFrame(rows).with_columns(**columns), PLAN)
-    source = _write(tmp_path / "in.jsonl", rows)  # type: ignore[arg-type]
+    source = _write(tmp_path / "in.jsonl", rows)
     clean_file(
         source, tmp_path / "out.jsonl", plan=PLAN, edits=tmp_path / "e.jsonl", dropped=tmp_path / "d.jsonl", workers=2
     )
