@@ -18,6 +18,7 @@ from typing import Any
 
 from cai.dialogue import Turn
 from cai.llm import hf
+from cai.llm.inference import Engine
 from cai.llm.model import Request, Sampling
 
 TOPICS = (
@@ -49,11 +50,11 @@ def requests(n_rows: int, n_new: int, temperature: float, top_k: int, top_p: flo
     ]
 
 
-def own_seconds(folder: Path, asked: list[Request], batch_size: int, precision: str, model: Any) -> float:
-    """Wall seconds of one pass of our loop; the weights of ``model`` are used again."""
+def own_seconds(folder: Path, asked: list[Request], batch_size: int, precision: str, model: Engine) -> float:
+    """Wall seconds of one pass of our loop; ``model`` is used again."""
     with tempfile.TemporaryDirectory() as work:
         opened = open_(folder, Path(work), batch_size, precision)
-        opened._loaded, opened._device, opened.stop_ids = model, next(model.parameters()).device, ()
+        opened._loaded, opened.stop_ids = model, ()
         start = time.perf_counter()
         done = opened.generate(asked)
         seconds = time.perf_counter() - start
@@ -102,6 +103,16 @@ def open_(folder: Path, work: Path, batch_size: int, precision: str) -> hf.HFMod
     )
 
 
+def plain_model(folder: Path, precision: str) -> Any:
+    """transformers' own class, where our loop runs."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    place = "cuda:0" if torch.cuda.is_available() else None
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map=place)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,14 +127,15 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         opened = open_(arguments.folder, Path(work), 1, arguments.precision)
-    model = opened._model()
+    own_model = opened._model()
+    model = plain_model(opened.weights(), arguments.precision)
     asked = requests(arguments.rows, arguments.new, 0.7, arguments.top_k, arguments.top_p)
     n_tokens = arguments.rows * arguments.new
     generate_seconds(asked[:4], 4, model, opened)
     for batch_size in arguments.batch_size:
         ours, theirs = [], []
         for _ in range(arguments.repeats):  # in turns, so that a busy neighbour disturbs both alike
-            ours.append(own_seconds(arguments.folder, asked, batch_size, arguments.precision, model))
+            ours.append(own_seconds(arguments.folder, asked, batch_size, arguments.precision, own_model))
             theirs.append(generate_seconds(asked, batch_size, model, opened))
         own, plain = statistics.median(ours), statistics.median(theirs)
         print(
