@@ -77,13 +77,16 @@ _LEADS = (
     "statement",
     "message",
     "attempt",
+    "try ",
+    " instead",
 )
 _TALKS = (
     "response", "reply", "replies", "revis", "rewri", "re-wr", "critique", "rephras", "re-ph", "reword", "rework",
     "reformul", "toned", "sanitiz", "paraphr", "assistant", "chatbot", "ai model", "ai system", "the human", "this human",
     "a human", "the user", "this user", "a user", "original ", "previous ", "prior ", "preceding ", "initial ", "earlier ",
     "this answer", "changes", "removed", "replaced", "changed", "simplified", "reframed", "kept", "adjusted", "modified",
-    "harmful, ", "racist, sexist", "unethical, ", "adjustment", "modification", "improvement", "edits", "added ", "antwort", "respuesta",
+    "harmful, ", "racist, sexist", "unethical, ", "adjustment", "modification", "improvement", "edits", "added ", "antwort", "respuesta", "risposta", "resposta",
+    "my first", "my last", "model output", "ai output", "model's output", "ai's output",
 )  # fmt: skip
 _MARKED_TALKS = (
     "statement",

@@ -32,7 +32,7 @@ def role_tags(text: str, found: list[Region] | None = None) -> list[tuple[int, i
     if (
         len(outside) == 1
         and outside[0][2] == "user"
-        and text[outside[0][0]] not in "<[#"
+        and text[outside[0][0]] not in "<[#{"
         and not text[: outside[0][0]].strip(" \t\n\r*_")
     ):
         return []  # an answer filed under the human's name: HH-RLHF has such turns, and the words are an answer

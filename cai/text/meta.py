@@ -20,10 +20,16 @@ _REDONE = r"(?:revised|rewritten|re-written|reworded|rephrased|re-phrased|rework
 _EARLIER = r"(?:original|previous|prior|preceding|last|latest|initial|earlier|former|above|provided|given|ai|bot|chatbot|model|human|user|assistant)"
 _AUX = r"(?:is|was|has|had|did|does|should|could|would|may|might|can|must|will|also|not|didn't|doesn't|wasn't|isn't|seems|appears|failed|intentionally|then|made|makes|asks|asked|says|said|mentioned|suggested|suggests|provided|provides|responded|responds|used|uses|wants|wanted|tries|tried|feels|states|stated|tells|told|who|and|in)"
 _SAYS = _AUX.replace("(?:is|was|", "(?:", 1)
+_HARM = r"(?:harmful|biased|offensive|inappropriate|unethical|sexist|racist|toxic|insensitive|hurtful|disrespectful|stereotyp\w+)"
 _DID_TO_REPLY = (
     r"(?:is|was|are|were|isn't|wasn't|aim|contain|includ|provid|promot|acknowledg|emphasi|avoid|focus|seem|appear|impl|suggest|us(?:es|ed)|lack|fail"
     r"|could|should|would|might|may|can|do|did|ha[sd]|have|will|also|not|still|ma[dk]e|tries|encourag|offer|demonstrat|address|show|reflect|tak|g[ia]v|to the (?:human|user|question|prompt)|to be|in a|above|below|more|highlight|recogni|align|prioriti|uphold|respect|maintain|conve|express|ensur|keep|removes?|replac|attempt)"
 )
+_WORKS = r"(?:labels?|signs?|letters?|essays?|recipes?|rules?|contracts?|laws?|bills?|code|functions?|formulas?|equations?|quer(?:y|ies)|history|wills?|constitutions?|tests?|stor(?:y|ies)|endings?|lyrics|songs?|books?|films?|movies?|novels?|plays?|poems?|scripts?|albums?|games?|software|apps?|treat(?:y|ies)|bible|dictionar(?:y|ies)|maps?|menus?|plans?|instructions|manuals?|papers?|reports?)"
+_JUDGED = re.compile(
+    rf"\bmy (?:previous|earlier|last|first|original|prior|initial) (?:answers?|responses?|repl(?:y|ies))\b[^.!?]{{0,40}}\b{_HARM}"
+)
+"""Nobody takes an answer back in these words but one who was told to revise it."""
 # Each pattern runs only on a sentence that holds one of its triggers, lower-cased and with straight apostrophes.
 _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
     (triggers, re.compile(pattern))
@@ -49,8 +55,10 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
             ),
             rf"\b{_REDONE}\W+(?:\w+\W+){{0,3}}?{_TEXT}\b"
             rf"|\bi(?:'ve| have|'ll| will|'d| would)?\s+(?:\w+\s+)?(?:rewritten|rewrote|rewrite|revised|rephrased?|reworded|reword|re-?wrote)\b"
-            rf"|\b(?:to|and|be|please|let's|let me)\s+(?:rewrit(?:e|ten)|rephrased?|reword(?:ed)?|revised?)\s+(?:as|the|this|that|my|your|it|to|in)\b"
+            rf"|\b(?:to|and|be|please|let's|let me)\s+(?:rewrit(?:e|ten)|rephrased?|reword(?:ed)?|revised?)\s+(?:as|the|this|that|my|your|it|to|in)\b(?!\s+(?:\w+\s+)?{_WORKS}\b)"
             rf"|\b(?:here|here's|below|following)\s+(?:[\w'-]+\s+){{0,5}}?(?:{_REDONE}|revision|rewrite)\b"
+            rf"|\b(?:the|this|your|my)\s+(?:\w+\s+)?{_TEXT}\s+(?:has|have)\s+(?:now\s+)?been\s+{_REDONE}\s+(?:to|so|for)\b"
+            rf"|\b(?:edited|revised|rewritten|reworded|rephrased|rewrote)\s+my\s+(?:previous|earlier|last|first|original|prior)\s+{_TEXT}\b"
             rf"|^\W*(?:re-?write|revise|rephrase)\s+(?:the|this|my)\s+(?:\w+\s+)?{_REPLY}\s+to\b"
             r"|\brevision\s*(?:request|:)",
         ),
@@ -64,6 +72,7 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
             r"|\bthis\s+answer\s+(?:has|was|is)\s+(?:been\s+)?(?:edited|revised|changed)\b"
             r"|\b(?:the|your|this|my)\s+critique\b|\bcritique\s*(?:request|:)",
         ),
+        (("my ",), _JUDGED),
         (
             ("original ", "previous ", "prior ", "preceding ", "initial ", "earlier "),
             r"\b(?:the|this|that|my|your)\s+(?:original|previous|prior|preceding|initial|earlier)\s+(?:statement|message|text|sentence|answer|draft|output|comment|conversation|request|paragraph|wording|version of (?:the|my|this|your) (?:response|answer|statement|message|text|reply))\b",
@@ -71,7 +80,7 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
         (
             ("assistant", "chatbot", "ai model", "ai system", "'s ai "),
             rf"\b(?:the|an?|this|your|my)\s+(?:ai\s+)?(?:assistant|chatbot|ai model|ai system)(?:'s?|s')\s+(?:\w+\s+){{0,2}}?(?:{_TEXT}|language|tone|actions?|behaviou?rs?|approach|attempts?|intentions?|role|use|words|goal|purpose|request|dialogue|conversation)\b"
-            rf"|\b(?:the|an?)\s+(?:ai\s+)?assistant\s+{_AUX}\b"
+            rf"|\bthe\s+(?:ai\s+)?assistant\s+{_AUX}\b"
             r"|\bthe\s+(?:ai\s+)?assistant\b(?!'|\s+(?:manager|director|principal|coach|professor|secretary|editor|surgeon|attorney|chef|store|dean|teacher|producer|district|to\s+the)\b)"
             rf"|\bassistant\s+{_REPLY}\b|\bassistant's\s+(?:\w+\s+)?{_TEXT}\b",
         ),
@@ -88,8 +97,29 @@ _STRONG: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
             r"|\bi(?:'ve| have)\s+(?:also\s+)?added\s+a\s+(?:\w+\s+){0,2}?(?:phrase|sentence|line|note|disclaimer)\b",
         ),
         (
-            ("réponse", "antwort", "respuesta", "ответ", "верси", "回答", "回复", "改写", "修改"),
+            ("suggested ", "output"),
+            rf"\bsuggested\s+(?:edits|changes|revisions|rewordings?)\s*:|\b(?:the|this)\s+(?:model|ai)(?:'s)?\s+output\s+(?:\w+\s+){{0,3}}?{_HARM}",
+        ),
+        (
+            (
+                "réponse",
+                "risposta",
+                "resposta",
+                "アシスタント",
+                "助手",
+                "ассистент",
+                "antwort",
+                "respuesta",
+                "ответ",
+                "верси",
+                "回答",
+                "回复",
+                "改写",
+                "修改",
+            ),
             r"\b(?:la|cette|ma|votre)\s+réponse\s+(?:révisée|originale|précédente)|\b(?:die|meine|diese)\s+(?:überarbeitete|ursprüngliche|vorherige)\s+antwort|\b(?:la|esta|mi|tu|su)\s+respuesta\s+(?:revisada|original|anterior)"
+            r"|\bantwort\s+de[sr]\s+(?:assistenten|chatbots|ki|modells)\b|\bréponse\s+(?:de\s+l'assistant|du\s+chatbot|du\s+modèle|de\s+l'ia)\b|\brespuesta\s+de(?:l|\s+la)\s+(?:asistente|chatbot|modelo|ia)\b"
+            r"|\brisposta\s+de(?:ll'assistente|l\s+chatbot|l\s+modello|ll'ia)\b|\bresposta\s+d[oa]\s+(?:assistente|chatbot|modelo|ia)\b|ответ\w*\s+ассистента|助手的(?:回答|回复)|アシスタントの(?:回答|返答|応答)"
             r"|предыдущ\w+ ответ\w*|исправленн\w+ (?:ответ|верси)\w*|修改后的(?:回答|回复|版本)|原(?:来的)?回答|改写后",
         ),
     )
@@ -110,7 +140,7 @@ _WEAK: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
                 "wording",
                 "rewrite",
             ),
-            rf"\b(?:the|this|that|my|your|these|those|their|its|his|her)\s+(?:\w+\s+)?(?:{_REPLY}|statements?|answers?|messages?|language used|phrase|wording)\b",
+            rf"\b(?:the|this|that|my|your|these|those|their|its|his|her)\s+(?:\w+\s+)?(?:{_REPLY}|statements?|answers?(?!\s+(?:is|lies|depends|to)\b)|messages?|language used|phrase|wording)\b",
         ),
         (
             ("conversation", "dialogue", "exchange", "interaction", "passage"),
@@ -128,7 +158,12 @@ _WEAK: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = tuple(
 )
 _STEMS = tuple(
     sorted(
-        {trigger for triggers, _ in (*_STRONG, *_WEAK) for trigger in triggers if trigger not in ("i ", "changes")}
+        {
+            trigger
+            for triggers, _ in (*_STRONG, *_WEAK)
+            for trigger in triggers
+            if trigger not in ("i ", "my ", "changes")
+        }
         | {
             "i removed",
             "i replaced",
@@ -156,15 +191,27 @@ _OTHERS = re.compile(
 _PERSON = re.compile(
     r"\b(?:shop|sales|store|pharmacy|dental|medical|nursing|office|legal|personal|executive|teaching|research|lab|laboratory|administrative|library|care|veterinary|production|flight|clinic)"
     rf" assistants?\b|\bassistants?{_AT_WORK}"
+    r"|\b(?!(?:human|user|person|ai|it|that|this|here|there|who|what|let|everyone|someone|world)'s)[a-z]+'s assistants?\b(?!')"
+)
+_EMPLOYED = re.compile(
+    r"\b(?:tell|ask|give|hire|train|let|pay|trust|e-?mail|call|remind|thank|send|have) (?:your|my|his|her|their|our|an?) (?:new |own |old |human )?assistants?\b(?!')"
 )
 _ANY_ASSISTANT = re.compile(r"\b(?:the|an?|your|our|this) (?:\w+ )?assistants?\b")
 _READERS_TEXT = re.compile(
     r"\b(?:your|his|her|their|our) (?:\w+ ){0,2}(?:draft|essay|letter|cv|resume|résumé|manuscript|thesis|speech|poem|novel|dissertation|proposal|abstract|screenplay|lyrics|cover letter)\b"
+    rf"|\b(?:version|edition|draft|wording) of (?:the|his|her|their|this|that) (?:\w+ )?{_WORKS}\b"
+    r"|\b(?:passive|active) voice\b|\bwithout the passive\b|\b(?:grammar|punctuation|adverbs?|subordinate clause)\b"
 )
 _THEIR_TEXTS = (
     "draft", "essay", "letter", "cv", "resume", "résumé", "manuscript", "thesis", "speech", "poem", "novel", "dissertation",
-    "proposal", "abstract", "screenplay", "lyrics",
+    "proposal", "abstract", "screenplay", "lyrics", "version of", "edition of", "wording of", "voice", "the passive", "grammar", "punctuation",
+    "adverb", "clause",
 )  # fmt: skip
+_REFLEX = re.compile(
+    r"\b(?:stimul(?:us|i)|reflex(?:es)?|conditioned|pavlov\w*|immune|antibod(?:y|ies)|emergency services|first responders?)\b"
+)
+"""Responses of the body, and of those who come with sirens."""
+_THE_RESPONSE = re.compile(r"\b(?:the|this|a|an|your|its|their) (?:\w+ )?responses?\b")
 _REVISED = re.compile(
     r"\b(?:the|a|your|this) (?:revised|rewritten|reworked|rephrased) (?:version|draft|text|paragraph|sentence|copy)\b"
 )
@@ -192,15 +239,27 @@ _HERE = re.compile(
 _REDO = re.compile(
     r"\b(?:revis(?:ed|ion|e)|re-?writ(?:e|ten|ing)|re-?wrote|re-?phras(?:ed?|ing)|reword(?:ed|ing)?|reworked|reformulat(?:ed|ion)|paraphrased|toned[- ]down"
     r"|(?:updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned[- ]up|(?:more|less) [\w-]+(?:,? (?:and |or )?[\w-]+)?|[\w-]+-friendly|[\w-]+-appropriate|harmless|appropriate|respectful|neutral|polite|ethical) (?:\w+ ){0,2}?(?:version|response|reply|answer|revision|statement|message|attempt)"
+    r"|new (?:response|reply|answer|revision)|try (?:this|that|it) again|(?:say|said|answer(?:ed)?|reply|put it) instead"
     r"|(?:version|response|reply) (?:of (?:the|my|your) (?:\w+ )?(?:response|reply|answer|message|statement)|that (?:is|avoids|removes|does)|without|with (?:the|all|any|a focus)))\b"
     r"|überarbeitete|verbesserte|umformuliert|révisée?|reformulée?|revisad[ao]|reescrit[ao]|riscritt[ao]|rivedut[ao]|исправленн|переписанн|переформулир|улучшенн|修改|修订|改写|改进后|重写|書き直|修正"
 )
 _REDO_STEMS = (
     "revis", "rewri", "re-wri", "rewro", "re-wro", "rephr", "re-phr", "reword", "rework", "reform", "paraph", "toned", "version", "response", "reply", "answer",
-    "statement", "message", "attempt", "überarb", "verbess", "umform", "révis", "reescr", "riscr", "rivedu", "исправ", "перепис", "перефор", "улучш", "修", "改", "重写",
+    "statement", "message", "attempt", "try ", " instead", "überarb", "verbess", "umform", "révis", "reescr", "riscr", "rivedu", "исправ", "перепис", "перефор", "улучш", "修", "改", "重写",
     "書き直",
 )  # fmt: skip
+_LABEL = re.compile(
+    r"[\s\"“*#_]{0,6}(?:(?:new|final|revised|improved|better|suggested|safe|my) )?(?:response|reply|revision|rewrite)[*_]{0,2}[:：][*_]{0,2}\s+(?=[\w\"“'’«])",
+    re.I,
+)
+"""What an answer is filed under: "Response:"."""
 _LEAD_END = re.compile(r"[:：](?:\*\*|__|[\"”])?(?=\s|$|[\"“«*「]|[^\x00-\u2e7f])|\n")
+
+
+_CHANGES = re.compile(
+    r"\W*(?:(?:an? |the |my )?(?:explanation|summary|list|overview|description|notes?) (?:of|on|about) (?:the |my |these |all )?(?:changes|edits|revisions|modifications)(?: made)?"
+    r"|(?:the |key |main )?(?:changes|edits|revisions|modifications) (?:i |that i |i've |that were )?made|what (?:i |i've |was |has been )?changed(?: and why)?)\W*"
+)
 
 
 class Talk(NamedTuple):
@@ -209,6 +268,20 @@ class Talk(NamedTuple):
     n_words: int
     grade: int
     """2 strong, 1 weak, 0 no talk about an answer"""
+
+
+class World(NamedTuple):
+    """What a text tells of people and works of the world."""
+
+    assistant: bool
+    """an assistant of flesh and blood"""
+    text: bool
+    """a text of the reader's own, or somebody's work"""
+    response: bool
+    """a response of the body, or of a rescue service"""
+
+
+NO_WORLD = World(False, False, False)
 
 
 def preamble_end(text: str) -> int:
@@ -222,6 +295,8 @@ def preamble_end(text: str) -> int:
     head = text[begin : begin + 420]
     if not any(map(head.lower().__contains__, _REDO_STEMS)):
         return 0
+    if (label := _LABEL.match(text)) is not None:
+        return label.end()
     for match in _LEAD_END.finditer(head):
         lead = head[: match.end()].strip().casefold().replace("’", "'")
         if not lead.strip('"“*#:_ '):
@@ -236,24 +311,25 @@ def preamble_end(text: str) -> int:
     return 0
 
 
-def of_the_world(text: str) -> tuple[bool, bool]:
-    """Whether a text names an assistant of flesh and blood, and whether it is about a text of the reader's own.
+def of_the_world(text: str) -> World:
+    """What a text is about that shares its words with talk about an answer.
 
-    >>> of_the_world("Ask the dental assistant."), of_the_world("Your draft is long.")
-    ((True, False), (False, True))
+    >>> of_the_world("Ask the dental assistant."), of_the_world("Your draft is long.").text
+    (World(assistant=True, text=False, response=False), True)
     """
-    low = text.casefold()
-    return (
-        "assistant" in low and _PERSON.search(low) is not None,
+    low = text.casefold().replace("’", "'")
+    return World(
+        "assistant" in low and (_PERSON.search(low) is not None or _EMPLOYED.search(low) is not None),
         any(map(low.__contains__, _THEIR_TEXTS)) and _READERS_TEXT.search(low) is not None,
+        "respons" in low and _REFLEX.search(low) is not None,
     )
 
 
-def grade(sentence: str, world: tuple[bool, bool] = (False, False), known: Sequence[str] = _STEMS) -> int:
+def grade(sentence: str, world: World = NO_WORLD, known: Sequence[str] = _STEMS) -> int:
     """2 where only a comment on an answer talks like this, 1 where an answer might, 0 otherwise; `of_the_world` and `stems`
     tell of the text around it.
 
-    >>> grade("The assistant's response was harmful."), grade("Your answer is in the box."), grade("Wash your hands.")
+    >>> grade("The assistant's response was harmful."), grade("Your answer sounds right."), grade("Wash your hands.")
     (2, 1, 0)
     """
     low = sentence.casefold().replace("’", "'")
@@ -262,10 +338,12 @@ def grade(sentence: str, world: tuple[bool, bool] = (False, False), known: Seque
     if low.endswith("?") and _ASKS.search(low):
         return 0
     low = _OTHERS.sub(" ", low)
-    if world[0]:
+    if world.assistant:
         low = _ANY_ASSISTANT.sub(" ", low)
-    if world[1]:
+    if world.text:
         low = _REVISED.sub(" ", low)
+    if world.response:
+        low = _THE_RESPONSE.sub(" ", low)
     for triggers, pattern in _STRONG:
         if any(trigger in low for trigger in triggers) and pattern.search(low):
             # A refusal lists what it refuses, and an answer may take back an earlier one of its own.
@@ -273,13 +351,26 @@ def grade(sentence: str, world: tuple[bool, bool] = (False, False), known: Seque
                 continue
             if _READERS.match(low) or _DECLINES.search(low):
                 return 1
-            if pattern in (_STRONG[2][1], _STRONG[3][1]) and pattern.search(_MY_EARLIER.sub(" ", low)) is None:
+            if (
+                pattern in (_STRONG[2][1], _STRONG[4][1])
+                and pattern.search(_MY_EARLIER.sub(" ", low)) is None
+                and not _JUDGED.search(low)
+            ):
                 continue
             return 2
     for triggers, pattern in _WEAK:
         if any(trigger in low for trigger in triggers) and pattern.search(low):
             return 1
     return 0
+
+
+def tells_of_changes(sentence: str) -> bool:
+    """Whether a sentence is the heading of a list of what was changed.
+
+    >>> tells_of_changes("### Explanation of changes"), tells_of_changes("Changes of the moon")
+    (True, False)
+    """
+    return _CHANGES.fullmatch(sentence.casefold().replace("’", "'")) is not None
 
 
 def talk(text: str, sentence_spans: list[tuple[int, int]] | None = None) -> list[Talk]:
@@ -305,7 +396,7 @@ def _is_lead(lead: str, *, colon: bool) -> bool:
         return False
     last = _OTHERS.sub(" ", pieces[-1])
     count = len(last.split())
-    if count > 45 or _REDO.search(last) is None or _HERE.search(last) is None:
+    if count > 45 or _REDO.search(last) is None or _HERE.search(last) is None or _READERS_TEXT.search(last) is not None:
         return False
     if not colon and (
         count > 30
@@ -323,6 +414,9 @@ def _is_lead(lead: str, *, colon: bool) -> bool:
                     "i've re",
                     "i have re",
                     "i re",
+                    "let me try",
+                    "okay, let me try",
+                    "sure, let me try",
                 )
             )
             and (last[-1] in ".!*" or count <= 6)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cai.text.roles import TOKEN
 from cai.text.sentences import key, spans
 
 
@@ -193,6 +194,7 @@ def _lines(text: str, found: list[Region]) -> None:
             and _CODE_LINE.match(line)
             and not bare.endswith(".")
             and not _PROSE_LINE.match(bare)
+            and not ("_" in bare and TOKEN.fullmatch(bare))
         ):
             code.append((start, end))
         elif (bare[0] in "#*" or bare[-1] in ":：*") and _is_label(bare):

@@ -14,9 +14,7 @@ _USER = r"(?:human|user|customer|client|person|you|question|instruction|input|pr
 _MODEL = r"(?:(?:the )?(?:ai )?assistant|ai|chatbot|bot|chatgpt|gpt|model|claude|llama|response|answer|output|asistente|助手|助理|ассистент|assistent)"
 _PLAIN_USER = r"(?:Human|User|HUMAN|USER|human|user|Usuario|Utilisateur|Benutzer|用户|人类|Пользователь|Человек)"
 # The headings of the project's own one-message request (cai/prompting/revision.py): a small model goes on with them.
-_REQUEST = (
-    r"(?:Draft answer|What is wrong with it|Task(?=[ \t]*:[ \t]*(?:Write|Rewrite|Give|Change|Say|Point out|Name)\b))"
-)
+_REQUEST = r"(?:Draft answer|What is wrong with it|S(?:ystem|YSTEM)(?=[ \t]*:[ \t]*You(?:'re| are)\b)|Task(?=[ \t]*:[ \t]*(?:Write|Rewrite|Give|Change|Say|Point out|Name)\b))"
 _PLAIN_MODEL = r"(?:(?:AI )?Assistant|ASSISTANT|assistant|AI|Chatbot|ChatGPT|Bot|Asistente|Assistent|助手|助理|Ассистент|Claude|Llama|GPT)"
 
 _INITIAL_HUMAN = regex.compile(r"\n[ \t]*\n[ \t]*(?P<tag>[HQ][ \t]*:)(?=\s)")
@@ -39,6 +37,15 @@ _END = regex.compile(
     r"<[|｜]\s*(?:im_end|eot_id|endoftext|end_of_text|end[▁_ ]of[▁_ ]sentence|end|eom_id|eos|eot|user|system|return|END_OF_TURN_TOKEN)\s*[|｜]>|<(?:end_of_turn|end_of_text|endoftext|eos|eot|im_end|user|human)>|\[INST\]|\[(?:USER|HUMAN)\]|</s>",
     regex.I,
 )
+_ASKING = regex.compile(
+    r"(?:\[(?:INST|USER|HUMAN|SYS|SYSTEM)\]|<<SYS>>|<[|｜](?:user|system|human)[|｜]>|<(?:user|human|system)>)", regex.I
+)
+"""A token before words that are not the answer's."""
+_HOLDER = regex.compile(
+    r"\{\{[ \t]*(?:(?P<user>user|human|person|input)|char|assistant|bot|model|ai)[ \t]*\}\}[ \t]*:?", regex.I
+)
+_BARE = regex.compile(r"^[ \t]*(?:(?P<user>user|human|system)|assistant|model)[ \t]*$\n?", regex.M)
+"""A line of nothing but a role: what is left of ChatML where the decoder skips its tokens."""
 _HEADER = regex.compile(
     rf"(?:^[ \t]*|(?<=[.!?…。！？][\"'”’)]?)[ \t]+)(?:#{{2,6}}[ \t]*(?:\*\*)?(?:(?P<user>{_USER})|(?P<model>{_MODEL}|system))(?:\*\*)?[ \t]*:(?:\*\*)?[ \t]*"
     rf"|#{{3}}[ \t]*(?:(?P<user2>human|user|instruction|input)|(?P<model2>assistant|response|system))[ \t]*$)",
@@ -49,7 +56,7 @@ _PLAIN = regex.compile(
     regex.M,
 )
 MAYBE = regex.compile(
-    r"<[|｜/a-zA-Z]|<<|\[/?[A-Z]{2}|##|(?:Draft answer|What is wrong with it|Task|[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente|Human|\n[HQ])(?: ?\d+)?[*_\])]*\s*[:：]"
+    r"<[|｜/a-zA-Z]|<<|\{\{|\n[ \t]*(?:user|human|assistant|model)[ \t]*\n|\[/?[A-Z]{2}|##|(?:Draft answer|What is wrong with it|Task|S(?:ystem|YSTEM)|[Uu]ser|USER|[Hh]uman|HUMAN|[Aa]ssist[ae]nt|ASSISTANT|A[Ii]|GPT|[Bb]ot|Claude|Llama|Usuario|Utilisateur|Benutzer|用户|人类|助手|助理|Пользователь|Человек|Ассистент|Asistente|Human|\n[HQ])(?: ?\d+)?[*_\])]*\s*[:：]"
 )
 """Finds nothing only where there is no tag: a cheap screen."""
 
@@ -69,11 +76,18 @@ def tags(text: str) -> list[tuple[int, int, str]]:
     for match in TOKEN.finditer(text) if "<" in text or "[" in text else ():
         if _html(text, match):
             continue
-        found.append((match.start(), match.end(), "end" if _END.fullmatch(match.group()) else "model"))
+        token = match.group()
+        opens = _ASKING.fullmatch(token) is not None and not text[: match.start()].strip()
+        found.append((match.start(), match.end(), "user" if opens else "end" if _END.fullmatch(token) else "model"))
     for match in _HEADER.finditer(text) if "##" in text else ():
         found.append((match.start(), match.end(), "user" if match["user"] or match["user2"] else "model"))
     for match in _PLAIN.finditer(text) if ":" in text or "：" in text else ():
         found.append((*match.span("tag"), "user" if match["user"] else "model"))
+    for match in _HOLDER.finditer(text) if "{{" in text else ():
+        found.append((match.start(), match.end(), "user" if match["user"] else "model"))
+    bare = list(_BARE.finditer(text))
+    if len({match["user"] is None for match in bare}) == 2:  # both sides of a dialogue
+        found.extend((match.start(), match.end(), "user" if match["user"] else "model") for match in bare)
     found.extend(_initials(text))
     found.sort()
     return found

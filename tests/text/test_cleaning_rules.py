@@ -27,6 +27,16 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("a\x00b\r\nc", "ab\nc"),
     ],
     "role_tags": [
+        (f"[INST] Are you there? [/INST] {SAFE}", SAFE),  # the human's words go with the tokens around them
+        (f"<|user|>\nHow?\n<|assistant|>\n{SAFE}", SAFE),
+        (f"<<SYS>>\nBe kind.\n<</SYS>>\n\n{SAFE}", SAFE),
+        (f"{SAFE}\nuser\nAnd a cat?\nassistant\nThe same.", SAFE),  # ChatML without its tokens
+        (f"system\nBe kind.\nuser\nHow?\nassistant\n{SAFE}", SAFE),
+        (f"{SAFE}\n\nThe roles are:\nuser\nowner\nguest",) * 2,
+        (f"{SAFE}\n<end_of_turn>\n<start_of_turn>user\nOk\n<end_of_turn>", SAFE),
+        (f"{SAFE}\n\n{{{{user}}}}: And now?\n{{{{char}}}}: Rest.", SAFE),
+        (f"{SAFE}\n\nSystem: You're a bot that helps.", SAFE),
+        (f"{SAFE}\n\nSystem: two fans and a pump.",) * 2,
         # The heading of our own request, as SmolLM2 goes on with it behind its answer.
         (f"{SAFE}\n\nDraft answer:\nYou can do it.\n\nDraft answer:\nYou can.", SAFE),
         ("Task: buy milk and bread.",) * 2,
@@ -44,6 +54,16 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         (f"{SAFE} Put it in <b>bold</b>\n\n> ##\nHuman: And now?", f"{SAFE} Put it in <b>bold</b>"),
     ],
     "meta_preamble": [
+        (f"Response: {SAFE}", SAFE),
+        (f"**Final reply:** {SAFE}", SAFE),
+        (f"Revised response:\n\n{SAFE}", SAFE),
+        ("Response:\n```json\n{}\n```\nis what the server sends back when it has nothing to tell you at all.",) * 2,
+        (f"Here's my new reply: {SAFE}", SAFE),
+        (f"Okay, let me try this again, calmly.\n\n{SAFE}", SAFE),
+        (f"Here is what I should have said instead: {SAFE}", SAFE),
+        (f"Here's how to put it instead: {SAFE}", SAFE),
+        (f"Here's a reworked version of your short speech: {SAFE}",) * 2,  # that is what was asked for
+        (f"Below is a rephrased draft of the song: {SAFE}",) * 2,
         (f"Here's a revised version of the response: {SAFE}", SAFE),
         (f'This response can be rewritten as: "{SAFE}"', SAFE),
         (f"Voici une version révisée de la réponse : {SAFE}", SAFE),
@@ -155,7 +175,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ),
         (f"{SAFE} " + " ".join(f"Never touch the {tree} tree." for tree in TREES),) * 2,  # each is a warning
         (f"{SAFE} " + " ".join(f"Is it an old {tree} tree?" for tree in TREES),) * 2,  # a game
-        (f"{SAFE} " + " ".join(f"The {tree} tree gives good shade." for tree in TREES[:5]),) * 2,
+        (f"{SAFE} " + " ".join(f"The {tree} tree gives good shade." for tree in TREES[:4]),) * 2,
         (
             "银行九点开门。"
             + "".join(f"祝你{wish}每一天都顺利。" for wish in ("工作", "学习", "生活", "旅途", "考试")),
@@ -210,6 +230,29 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ),
     ],
     "meta_talk": [
+        (
+            f"I'm sorry, my earlier reply was quite sexist and unfair. {SAFE} {SAFE[:-1]} and the door.",
+            f"{SAFE} {SAFE[:-1]} and the door.",
+        ),
+        (f"My last answer could be seen as insensitive. {SAFE}", SAFE),
+        (f"I have reworded my first answer for you. {SAFE}", SAFE),
+        (f"My first answer was wrong by a factor of ten. {SAFE}",) * 2,  # taken back, as an answer may be
+        (f"La réponse de l'assistant est impolie. {SAFE}", SAFE),
+        (f"La risposta dell'assistente è scortese. {SAFE}", SAFE),
+        (f"Ответ ассистента груб. {SAFE}", SAFE),
+        (
+            f"{SAFE} {SAFE[:-1]} and the door. Go out.\n\n## Changes I made\n- Softened the tone of the reply\n- Added rest",
+            f"{SAFE} {SAFE[:-1]} and the door. Go out.",
+        ),
+        (f"{SAFE}\n\nChanges made:\n- Faster search\n- Dark mode",) * 2,
+        (f"This message has been reworded to be kinder. {SAFE}", SAFE),
+        (f"The law has been revised to be stricter. {SAFE}",) * 2,
+        (f"Ask her assistant for the key. The assistant has it. {SAFE}",) * 2,
+        (f"The mayor's assistant lied. The assistant said so later. {SAFE}",) * 2,
+        (f"An assistant should not guess at a dose. {SAFE}",) * 2,
+        (f"Please rewrite the sign, and let me revise the menu. {SAFE}",) * 2,
+        (f"The stimulus is a bell. The response was learned. {SAFE}",) * 2,
+        (f"The first edition of the film is lost. The revised version of the film has sound. {SAFE}",) * 2,
         ("The assistant's response was harmful. It should be revised to be safe.", None),
         (
             f"{SAFE} {SAFE[:-1]} and the door. This rewording seems calmer to a child.",

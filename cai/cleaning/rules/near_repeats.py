@@ -25,8 +25,9 @@ STALE_WORDS = 8
 LOOPING = 0.33
 LONG_STEM, MANY = 16, 4
 """So many sentences of so many words that differ in two of them are no list."""
-CHAIN, COUNTED, FILLED = 5, 5, 6
-"""Sentences in a row that grow, that count, that fill one slot: so many are no emphasis, no pattern and no list."""
+CHAIN, COUNTED, FILLED = 5, 5, 5
+"""Sentences in a row that grow, that count, that fill one slot: so many are no emphasis, no pattern and no list. Of four
+words, six fill one."""
 GROWN, GROWN_SIGNS = 3, 8
 FRAME, FRAME_SIGNS, SLOT_SIGNS = 3, 6, 4
 _COUNTS = {
@@ -218,7 +219,7 @@ def find(view: View, row: Row) -> list[Cut]:
     words, free = view.words, view.free
     if not view.text.isascii():
         words = [units_of(found) for found in words]
-    if chained := _grown(view, words) | _filled(view, words):
+    if chained := _grown(view, words) | _filled(view, words) | _counted(view):
         return view.without(chained)
     long = [place for place in range(len(words)) if free[place] and len(words[place]) >= SHORTEST]
     # Sentences of which one word in five differs share four words in a row, twice, or their first and last word.
@@ -289,13 +290,13 @@ def _grown(view: View, units: Sequence[list[str]]) -> set[int]:
 
 
 def _filled(view: View, units: Sequence[list[str]]) -> set[int]:
-    """All but the first of sentences in a row that differ in one word at one place, or count ("Step 3 is to wait.").
+    """All but the first of sentences in a row that differ in one word at one place.
 
-    A frame that denies, warns or sets a condition says something new with every filling, and so does a number that does
-    not count on by one; questions may be a game.
+    A frame that denies, warns or sets a condition says something new with every filling, and so does a number; questions
+    may be a game.
     """
     removed: set[int] = set()
-    if len(units) < COUNTED:
+    if len(units) < FILLED:
         return removed
     if not view.text.isascii() and UNSPACED.search(view.text):
         units = [_SIGN.findall("".join(words)) if words and UNSPACED.search(words[0]) else words for words in units]
@@ -308,25 +309,48 @@ def _filled(view: View, units: Sequence[list[str]]) -> set[int]:
             return before + behind >= FRAME_SIGNS and 0 < changed <= SLOT_SIGNS
         return len(one) == len(other) > FRAME and sum(map(ne, one, other)) == 1
 
-    for run in _runs(view, follows, COUNTED):
+    for run in _runs(view, follows, FILLED):
         said = [units[place] for place in run]
         frame = set(said[0]).intersection(*said)
-        loaded = sum(_differ_in_meaning(set(words) - frame) for words in said)
-        if frame & _DENIES or any(word.endswith("n't") for word in frame):
+        if _denies(frame) or sum(_differ_in_meaning(set(words) - frame) for words in said) > 1:
             continue
-        if said[0] is not view.words[run[0]]:
-            if loaded <= 1:
-                removed.update(run[1:])
-            continue
-        slots = {next(compress(count(), map(ne, one, other))) for one, other in pairwise(said)}
-        fillings = [words[min(slots)] for words in said]
-        numbers = [int(word) if word.isdecimal() else _COUNTS.get(word, -1) for word in fillings]
-        if len(slots) == 1 and (
-            all(later - number == 1 for number, later in pairwise(numbers))
-            or (len(run) >= FILLED and loaded <= 1 and not view.text[: view.spans[run[0]][1]].endswith("?"))
+        if said[0] is view.words[run[0]] and (
+            len({next(compress(count(), map(ne, one, other))) for one, other in pairwise(said)}) > 1
+            or (len(said[0]) <= SHORTEST - 1 and len(run) == FILLED)
+            or view.text[: view.spans[run[0]][1]].endswith("?")
         ):
-            removed.update(run[1:])
+            continue
+        removed.update(run[1:])
     return removed
+
+
+def _counted(view: View) -> set[int]:
+    """The later ones of sentences in a row that count on by one and say little else that is new ("Step 3 is to wait.")."""
+    numbers: list[int] = []
+    masked: list[tuple[str, ...]] = []
+    for words in view.words:
+        at, number = next(
+            ((at, number) for at, word in enumerate(words) if (number := _number(word)) >= 0), (len(words), -1)
+        )
+        numbers.append(number)
+        masked.append((*words[:at], *words[at + 1 :]))
+    if sum(number >= 0 for number in numbers) < COUNTED:
+        return set()
+    removed: set[int] = set()
+    for run in _runs(view, lambda place: 0 <= numbers[place - 1] == numbers[place] - 1, COUNTED):
+        said: dict[tuple[str, ...], int] = {}
+        again = {place for place in run if said.setdefault(masked[place], place) != place}
+        if len(again) * 2 >= len(run) and len(masked[run[0]]) >= FRAME and not any(map(_denies, said)):
+            removed |= again
+    return removed
+
+
+def _number(word: str) -> int:
+    return int(word) if word.isdecimal() and len(word) < 5 else _COUNTS.get(word, -1)
+
+
+def _denies(words: Collection[str]) -> bool:
+    return any(word in _DENIES or word.endswith("n't") for word in words)
 
 
 def _common(one: Sequence[str], other: Sequence[str]) -> int:

@@ -29,7 +29,8 @@ def find(view: View, row: Row) -> list[Cut]:
                 cuts.append(Cut(start, following[0][0]))
                 said = following[0][0]
                 continue
-            return [Cut(0, len(text))]
+            if text[start] not in "<[{":
+                return [Cut(0, len(text))]
         until = end
         while until < len(text) and text[until] in " \t\n":
             until += 1
