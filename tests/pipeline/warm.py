@@ -8,6 +8,7 @@ starts them, each in an interpreter of its own, run in test_kill.py, in test_bar
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -58,6 +59,8 @@ def _imported() -> None:
     for name in [name for name in sys.modules if name.split(".")[0] in ("cai", "stages")]:
         del sys.modules[name]
     sys.path.remove(str(ROOT))
+    gc.collect()
+    gc.freeze()  # or every fork's collector walks through all of it, and so copies its pages
 
 
 def _serve(listener: socket.socket) -> None:
@@ -96,7 +99,9 @@ def _keep(connection: socket.socket) -> None:
     sys.path[0] = folder  # as `python -m` does
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-    sys.exit()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # the interpreter's own end would free all that was inherited, object by object: seconds
 
 
 if __name__ == "__main__":
