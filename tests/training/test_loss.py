@@ -10,8 +10,6 @@ import pytest
 
 from tests.training.conftest import DPO, pair_rows
 
-torch = pytest.importorskip("torch")
-
 
 def log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x))
@@ -33,6 +31,8 @@ def full(loss: str, summed: float, mean: float, beta: float, epsilon: float = 0.
 @pytest.mark.parametrize("loss", ["sigmoid", "sigmoid_norm", "ipo", "robust"])
 @pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 0.8, 1.0])
 def test_the_soft_loss_is_the_mixture_of_both_readings_of_a_pair(loss: str, p: float) -> None:
+    import torch
+
     from cai.training.loss import soft_term
 
     summed, mean, beta, epsilon = 3.7, 0.42, 0.25, 0.1 if loss == "robust" else 0.0
@@ -43,6 +43,8 @@ def test_the_soft_loss_is_the_mixture_of_both_readings_of_a_pair(loss: str, p: f
 
 
 def test_three_pairs_by_hand() -> None:
+    import torch
+
     from cai.training.loss import soft_term
 
     # beta 0.1; differences 2, -1, 4 nats; p 1, 0.75, 0.5: the terms are 0, 0.25 * 0.1 * -1 and 0.5 * 0.1 * 4.
@@ -51,6 +53,8 @@ def test_three_pairs_by_hand() -> None:
 
 
 def test_an_unknown_loss_is_refused() -> None:
+    import torch
+
     from cai.training.loss import soft_term
 
     with pytest.raises(ValueError, match="hinge"):
@@ -58,6 +62,8 @@ def test_an_unknown_loss_is_refused() -> None:
 
 
 def opened_trainer(tiny: Path, tmp_path: Path, rows: list[dict[str, Any]], **over: Any) -> Any:
+    import torch
+
     from cai.training import dpo, session
     from cai.training.labels import preference_pairs
     from cai.training.tuning import DpoTuning
@@ -102,6 +108,7 @@ def test_at_p_one_the_loss_is_trls_to_the_bit(tiny: Path, tmp_path: Path, over: 
 
 def test_trls_own_trainer_gives_the_loss_that_ours_gives(tiny: Path, tmp_path: Path) -> None:
     """Rows as texts through an untouched DPOTrainer, its tokenization and its output head."""
+    import torch
     from datasets import Dataset
     from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
     from transformers import AutoModelForCausalLM
@@ -165,6 +172,7 @@ def test_the_reference_is_the_model_in_weights_and_not_the_base_it_was_trained_f
     """base → another model (sft) saved with the base's name in its config → DPO on it: log-probabilities tell."""
     import json
 
+    import torch
     from transformers import AutoModelForCausalLM
 
     sft = tmp_path / "sft"

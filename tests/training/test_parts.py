@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from cai.training.callbacks import DPO_COLUMNS, ShowProgress, curve, write_csv
-from cai.training.checkpoints import PlannedOrder, last_checkpoint
-
-torch = pytest.importorskip("torch")
-
 
 def test_every_epoch_visits_every_row_once_in_its_own_order_known_beforehand() -> None:
+    import torch
+
+    from cai.training.checkpoints import PlannedOrder
+
     lengths = [(7 * row) % 50 for row in range(101)]
     order = PlannedOrder(lengths, 8, seed=3)
     epochs = []
@@ -31,6 +30,8 @@ def test_every_epoch_visits_every_row_once_in_its_own_order_known_beforehand() -
 
 
 def test_neighbours_in_a_batch_are_of_similar_length() -> None:
+    from cai.training.checkpoints import PlannedOrder
+
     lengths = [(7 * row) % 64 for row in range(64)]
     rows = list(PlannedOrder(lengths, 8, seed=0))
     spread = [
@@ -40,6 +41,8 @@ def test_neighbours_in_a_batch_are_of_similar_length() -> None:
 
 
 def test_the_newest_whole_checkpoint_is_found_and_half_written_ones_are_not(tmp_path: Path) -> None:
+    from cai.training.checkpoints import last_checkpoint
+
     for name in ("checkpoint-2", "checkpoint-10", ".checkpoint-12.abc", "checkpoint-tmp"):
         (tmp_path / name).mkdir()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
@@ -47,6 +50,8 @@ def test_the_newest_whole_checkpoint_is_found_and_half_written_ones_are_not(tmp_
 
 
 def test_the_short_output_head_gives_the_values_and_gradients_of_plain_log_softmax() -> None:
+    import torch
+
     from cai.training.cpu import POSITIONS_AT_ONCE, completion_log_probs
 
     torch.manual_seed(0)
@@ -68,12 +73,13 @@ def test_the_short_output_head_gives_the_values_and_gradients_of_plain_log_softm
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def model_with_adapter(tiny: Path, dtype: Any, layers: list[int] | None = None) -> Any:
+def model_with_adapter(tiny: Path, dtype: str, layers: list[int] | None = None) -> Any:
+    import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=dtype, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=getattr(torch, dtype), attn_implementation="eager")
     adapter = LoraConfig(r=4, lora_alpha=8, target_modules=LINEAR, layers_to_transform=layers, task_type="CAUSAL_LM")
     model = get_peft_model(model, adapter)
     torch.manual_seed(1)
@@ -100,11 +106,12 @@ def counting_packs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance", "layers"),
-    [(torch.float32, 1e-5, None), (torch.float32, 1e-5, [1]), (torch.bfloat16, 6e-2, None)],
+    [("float32", 1e-5, None), ("float32", 1e-5, [1]), ("bfloat16", 6e-2, None)],
 )
 def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
-    tiny: Path, dtype: Any, tolerance: float, layers: list[int] | None, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, dtype: str, tolerance: float, layers: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
     from trl.trainer.utils import add_fused_lm_head
 
     from cai.training.cpu import fuse_adapters, project_completions
@@ -148,12 +155,13 @@ def test_hastened_training_has_the_losses_and_gradients_of_trl_and_peft(
 def test_a_reference_is_not_computed_where_it_is_known_to_the_bit(
     tiny: Path, layers: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
     from trl.trainer.utils import add_fused_lm_head
 
     from cai.training.cpu import fuse_adapters, project_completions
 
     def opened() -> Any:
-        model = model_with_adapter(tiny, torch.float32, layers)
+        model = model_with_adapter(tiny, "float32", layers)
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.zeros_(parameter)
@@ -193,6 +201,8 @@ def test_a_reference_is_not_computed_where_it_is_known_to_the_bit(
 
 
 def test_a_batch_is_packed_without_padding_and_what_rows_share_stands_once() -> None:
+    import torch
+
     from cai.training.packed import pack
 
     ids = torch.tensor([[7, 8, 1, 2, 0], [7, 8, 3, 0, 0], [7, 8, 1, 2, 0], [9, 8, 1, 2, 4], [7, 8, 1, 5, 6]])
@@ -207,6 +217,8 @@ def test_a_batch_is_packed_without_padding_and_what_rows_share_stands_once() -> 
 
 
 def test_progress_off_a_terminal_is_one_line_in_thirty_seconds_with_loss_and_time_left() -> None:
+    from cai.training.callbacks import ShowProgress
+
     said: list[str] = []
     now = [0.0]
     show = ShowProgress("sft", said.append, clock=lambda: now[0], terminal=False)
@@ -220,12 +232,16 @@ def test_progress_off_a_terminal_is_one_line_in_thirty_seconds_with_loss_and_tim
 
 
 def test_progress_on_a_terminal_is_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    from cai.training.callbacks import ShowProgress
+
     show = ShowProgress("dpo", lambda line: None, clock=lambda: 0.0, terminal=True)
     show.on_log(None, SimpleNamespace(global_step=5, max_steps=10), None, {"loss": 0.5})
     assert capsys.readouterr().err == "\r[############............] dpo step 5/10 loss 0.5000 eta 0m00s"
 
 
 def test_a_curve_keeps_one_row_a_step_and_only_its_own_split(tmp_path: Path) -> None:
+    from cai.training.callbacks import DPO_COLUMNS, curve, write_csv
+
     history = [
         {"step": 0, "eval_loss": 0.7, "eval_rewards/accuracies": 0.0, "eval_rewards/margins": 0.0, "epoch": None},
         {
