@@ -72,7 +72,10 @@ def _output(token_ids: list[int], finish: str, logprobs: object) -> Any:
     return types.SimpleNamespace(outputs=[reply])
 
 
-@pytest.fixture(params=["scripted", "hf", "vllm", "openai", pytest.param("served", marks=pytest.mark.slow)])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("whole", "served")]
+
+
+@pytest.fixture(params=["scripted", "hf", "vllm", "openai", *SLOW])
 def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
     if request.param == "scripted":
 
@@ -84,11 +87,13 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
             return [0.6, 0.2] if len(dialogue[-1].text) < 50_000 else Choice(None, None, "too long")
 
         return lambda: ScriptedModel(script, weigh, show=silent)
-    if request.param == "hf":
-        root = request.getfixturevalue("root")
+    if request.param in ("hf", "whole"):
+        # The contract is the same of five layers as of all thirty, which alone know when to stop.
+        whole = request.param == "whole" or "budget" in request.node.name
+        root = request.getfixturevalue("root" if whole else "shallow_root")
         return lambda: hf.open_model("base", root=root, work=tmp_path, batch_size=4, precision="fp32", show=silent)
     if request.param == "vllm":
-        root = request.getfixturevalue("root")
+        root = request.getfixturevalue("shallow_root")
         monkeypatch.setitem(sys.modules, "vllm", StandIn("vllm"))
         return lambda: vllm.open_model("base", root=root, work=tmp_path, batch_size=4, precision="fp32", show=silent)
     if request.param == "served":
