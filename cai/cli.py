@@ -126,6 +126,25 @@ def show(
     Console().print(row_through_stages(project(), prompt_id))
 
 
+def _variants() -> dict[str, Any]:
+    """The variants of the project's params.yaml; outside a project of ours those that this command came with."""
+    from cai.params import read_yaml
+
+    ours = Path(__file__).parents[1] / "params.yaml"
+    try:
+        params = project() / "params.yaml"
+    except ParamsError:
+        params = ours
+    content = read_yaml(params)
+    if "clean" not in content:  # DVC has other projects too
+        content = read_yaml(ours)
+    section = content["clean"]
+    variants = section.get("variants") if isinstance(section, dict) else None
+    if not isinstance(variants, dict):
+        raise ParamsError("params.yaml: clean.variants", "no variants", got=variants, expected="name: [rule, ...]")
+    return variants
+
+
 @app.command()
 @said
 def clean(
@@ -145,13 +164,8 @@ def clean(
 
     from cai.cleaning.files import Bar, clean_file
     from cai.cleaning.plan import plan
-    from cai.params import read_yaml
 
-    try:
-        params = project() / "params.yaml"
-    except ParamsError:
-        params = Path(__file__).parents[1] / "params.yaml"  # outside a project: the one this command came with
-    variants = read_yaml(params)["clean"]["variants"]
+    variants = _variants()
     if variant not in variants:
         raise ParamsError("--variant", "not in params.yaml", got=variant, expected=", ".join(map(str, variants)))
     try:

@@ -203,14 +203,19 @@ def _clean_chunk(chunk: list[Row]) -> list[Cleaned]:
     return clean_batch(chunk, _PLAN[0])
 
 
-def metrics(results: Iterable[tuple[Row, Cleaned]]) -> dict[str, object]:
-    """Counts over all rows: kept share, kept characters, and per rule the rows and characters touched and the drops."""
-    n_rows = n_kept = n_edited = chars_in = chars_kept = 0
+NOT_GENERATED = "not generated"
+"""Why a row is dropped whose reply never came; in the table of drops its error follows."""
+
+
+def metrics(results: Iterable[tuple[Row, Cleaned]], plan: Plan, n_not_generated: int = 0) -> dict[str, object]:
+    """Counts over all rows, in = kept + dropped: kept share and characters, and for every rule of the plan the rows and
+    characters that it touched in kept rows, and its drops."""
+    n_rows, n_kept, n_edited, chars_in, chars_kept = n_not_generated, 0, 0, 0, 0
     rows: Counter[str] = Counter()
     chars: Counter[str] = Counter()
     n_edits: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
+    reasons = Counter({NOT_GENERATED: n_not_generated} if n_not_generated else {})
     for row, cleaned in results:
         n_rows += 1
         chars_in += len(row.text)
@@ -230,6 +235,8 @@ def metrics(results: Iterable[tuple[Row, Cleaned]]) -> dict[str, object]:
         "n_rows": n_rows,
         "n_kept": n_kept,
         "n_edited": n_edited,
+        "n_chars_in": chars_in,
+        "n_chars_kept": chars_kept,
         "kept_share": n_kept / n_rows if n_rows else None,
         "kept_chars_share": chars_kept / chars_in if chars_in else None,
         "dropped": dict(sorted(reasons.items())),
@@ -240,7 +247,6 @@ def metrics(results: Iterable[tuple[Row, Cleaned]]) -> dict[str, object]:
                 "n_chars_removed": chars[rule],
                 "n_dropped": dropped[rule],
             }
-            for rule in (*RULES, EDITOR)
-            if rows[rule] or dropped[rule]
+            for rule in (*(step.rule for step in plan.steps), *([EDITOR] if plan.editor else []))
         },
     }

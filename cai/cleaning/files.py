@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cai.cleaning.clean import Cleaned, Row, clean_rows
+from cai.cleaning.clean import NOT_GENERATED, Cleaned, Row, clean_rows
 from cai.cleaning.plan import Plan
 from cai.cleaning.reading import Read, Source
 from cai.cleaning.writing import Outputs, refuse_same
@@ -137,9 +137,8 @@ def clean_file(
         def drop_unwritten() -> None:
             while held and held[0].record[text_key] is None:
                 one = held.popleft()
-                reason = f"not generated: {one.record.get('error')}"
-                summary.add_dropped(reason, "none")
-                drop(one, reason, "none")
+                summary.add_dropped(NOT_GENERATED, "none")
+                drop(one, f"{NOT_GENERATED}: {one.record.get('error')}", "none")
 
         for row, cleaned in clean_rows(rows(), plan, workers):
             drop_unwritten()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from cai.artifacts.cleaned import ASKED, CLEANED, DROPPED, EDITS
-from cai.cleaning.clean import Cleaned, Row, clean_rows, metrics
+from cai.cleaning.clean import NOT_GENERATED, Cleaned, Row, clean_rows, metrics
 from cai.cleaning.editor import Edited
 from cai.cleaning.plan import Plan
 
@@ -41,7 +41,7 @@ def clean_frames(revisions: pl.DataFrame, plan: Plan, editor: Edit | None = None
     kept, dropped, edits = [], [], []
     for row in rows:
         if row["revision"] is None:
-            dropped.append(_drop(row, f"not generated: {row['error']}", "none"))
+            dropped.append(_drop(row, f"{NOT_GENERATED}: {row['error']}", "none"))
     for row, (_, result) in zip(written, results, strict=True):
         if result.text is None:
             dropped.append(_drop(row, str(result.reason), str(result.rule)))
@@ -51,7 +51,7 @@ def clean_frames(revisions: pl.DataFrame, plan: Plan, editor: Edit | None = None
             {"prompt_id": row["prompt_id"], "round": row["round"], **edit._asdict(), "step": step}
             for step, edit in enumerate(result.edits)
         ]
-    counts = metrics(results)
+    counts = metrics(results, plan, len(rows) - len(written))
     if editor is not None:
         counts["editor"] = edited.metrics
     asked = [_asked(verdict._asdict()) for verdict in edited.verdicts]

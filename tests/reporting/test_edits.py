@@ -2,9 +2,12 @@
 
 import io
 
+import polars as pl
 import pytest
 from rich.console import Console
 
+from cai.artifacts.cleaned import EDITS
+from cai.artifacts.supervised import REVISIONS
 from cai.errors import ArtifactError, ParamsError
 from cai.reporting.edits import CAP_TEXT, Piece, before_and_after, cleaning, replayed, shortened
 from cai.reporting.inputs import Inputs
@@ -72,3 +75,16 @@ def test_in_a_terminal_what_was_removed_is_struck_through_and_one_rule_can_be_as
         before_and_after(root, "no such rule")
     with pytest.raises(ArtifactError, match="dvc repro clean"):
         before_and_after(tmp_path / "elsewhere")
+
+
+def test_a_text_cannot_steer_the_terminal(tmp_path):
+    root = make(tmp_path)
+    rows = REVISIONS.read(root)
+    first = EDITS.read(root)["prompt_id"][0]
+    kept = pl.when(pl.col("prompt_id") == first).then(pl.col("revision") + "\x1b[2J\x9b1A\r\x00").otherwise("revision")
+    REVISIONS.write(rows.with_columns(revision=kept), root)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(before_and_after(root))
+    printed = console.file.getvalue()
+    assert "\u241b[2J\u241b1A\u240d\u2400" in printed
+    assert not set(printed) & {"\x1b", "\x9b", "\r", "\x00"}

@@ -210,7 +210,11 @@ def test_rows_come_back_in_order_from_any_number_of_workers() -> None:
     rows = [Row(str(n), f"Row {n} says this. " * 3) for n in range(700)]
     one = list(clean_rows(rows, RULES_PLAN, 1))
     assert one == list(clean_rows(iter(rows), RULES_PLAN, 2))
-    assert metrics(one)["n_edited"] == 700
+    counts = metrics(one, RULES_PLAN, n_not_generated=3)
+    assert (counts["n_rows"], counts["n_kept"], counts["n_edited"]) == (703, 700, 700)
+    assert counts["dropped"] == {"not generated": 3} and list(counts["rules"]) == list(STANDARD)  # type: ignore[call-overload]
+    assert counts["n_chars_in"] == sum(len(row.text) for row in rows)
+    assert counts["n_chars_kept"] == sum(len(cleaned.text or "") for _, cleaned in one)
 
 
 @pytest.mark.parametrize(

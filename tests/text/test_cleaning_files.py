@@ -17,7 +17,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from cai.artifacts.cleaned import DROPPED
 from cai.artifacts.supervised import REVISIONS
 from cai.cleaning.clean import Row, clean_row
 from cai.cleaning.edits import Edit, apply
@@ -25,6 +27,7 @@ from cai.cleaning.files import clean_file
 from cai.cleaning.frames import clean_frames
 from cai.cleaning.plan import from_list
 from cai.cleaning.rules import STANDARD
+from cai.cli import app
 from cai.errors import ArtifactError, ParamsError
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
@@ -322,28 +325,82 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
             clean_file(source, tmp_path / target, plan=PLAN)
 
 
-def test_the_stage_and_the_command_give_equal_texts_edits_and_drops(tmp_path: Path) -> None:
-    told = [row for row in ROWS for _ in range(3)]
-    rows = [
-        {
-            "prompt_id": f"{at:016x}", "round": 1, "prompt": "Why?", "principle_id": "p", "response": "No, never do that at all.",
-            "critique": "It is short.", "revision": str(row["revision"]) + " " * (at % 3), "finish_reason": "stop",
-        }
-        for at, row in enumerate(told)
-    ]  # fmt: skip
-    columns = {
-        name: pl.lit(None, dtype=kind) for name, kind in REVISIONS.frame([]).schema.items() if name not in rows[0]
-    }
-    frames = clean_frames(pl.DataFrame(rows).with_columns(**columns), PLAN)
-    source = _write(tmp_path / "in.jsonl", rows)
-    clean_file(
-        source, tmp_path / "out.jsonl", plan=PLAN, edits=tmp_path / "e.jsonl", dropped=tmp_path / "d.jsonl", workers=2
+def _revisions(rows: list[dict[str, object]]) -> pl.DataFrame:
+    """REVISIONS of the pipeline with these texts, every tenth as a reply that never came."""
+    return REVISIONS.frame(
+        [
+            dict.fromkeys(REVISIONS.schema)
+            | {"prompt_id": f"{at:016x}", "round": 1 + at % 2, "prompt": "Why?", "finish_reason": "stop"}
+            | row
+            | ({"revision": None, "finish_reason": "error", "error": "timed out"} if at % 10 == 9 else {})
+            for at, row in enumerate(rows)
+        ]
     )
-    assert [row["revision"] for row in _lines(tmp_path / "out.jsonl")] == frames.cleaned["revision"].to_list()
-    named = ["prompt_id", "step", "rule", "start", "end", "removed", "inserted"]
-    assert [tuple(edit[name] for name in named) for edit in _lines(tmp_path / "e.jsonl")] == frames.edits.sort(
-        "prompt_id", "step"
-    ).select(named).rows()
-    assert [
-        (row["prompt_id"], row["reason"], row["rule"]) for row in _lines(tmp_path / "d.jsonl")
-    ] == frames.dropped.select("prompt_id", "reason", "rule").rows()
+
+
+def _both_ways(revisions: pl.DataFrame, folder: Path, suffix: str) -> None:
+    frames = clean_frames(revisions, PLAN)
+    source, out, made, gone = (folder / f"{name}.{suffix}" for name in ("in", "out", "e", "d"))
+    if suffix == "parquet":
+        revisions.write_parquet(source)
+    else:
+        revisions.write_ndjson(source)
+    typed = ["clean", str(source), str(out), "--edits", str(made), "--dropped", str(gone)]
+    told = CliRunner().invoke(app, typed)
+    assert told.exit_code == 0, told.output
+    read = pl.read_parquet if suffix == "parquet" else pl.read_ndjson
+    kept = ["prompt_id", "round", "revision"]
+    assert read(out).select(kept).rows() == frames.cleaned.select(kept).rows()
+    reasons = ["prompt_id", "reason", "rule", "revision"]
+    assert read(gone).select(reasons).rows() == frames.dropped.sort(DROPPED.key).select(reasons).rows()
+    steps = ["prompt_id", "step", "rule", "start", "end", "removed", "inserted"]
+    assert read(made).select(steps).rows() == frames.edits.select(steps).rows()
+    assert frames.cleaned.height and frames.dropped.height and frames.edits.height
+    assert frames.metrics["n_rows"] == revisions.height == frames.cleaned.height + frames.dropped.height
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_the_stage_and_the_command_give_equal_texts_edits_and_drops(tmp_path: Path, suffix: str) -> None:
+    data = Path(__file__).parent / "data" / "fifth_degenerate.jsonl"
+    texts = [str(row["text"]) for row in _lines(data)] + [str(row["revision"]) for row in ROWS]
+    critique = "It should not say how to open a lock, since that may help a burglar to get in at night."
+    rows: list[dict[str, object]] = [
+        {"revision": text, "response": "No, never.", "critique": critique, "finish_reason": ("stop", "length")[at % 2]}
+        for at, text in enumerate([*texts, critique, critique])
+    ]
+    _both_ways(_revisions(rows), tmp_path, suffix)
+
+
+@pytest.mark.slow
+def test_the_stage_and_the_command_agree_on_real_revisions(tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / ".." / "shared" / "data" / "revisions" / "smollm2-raw.jsonl.gz"
+    if not path.exists():
+        pytest.skip("no raw revisions here")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        raw = [json.loads(line) for line in lines]
+    known = ("prompt", "response", "critique", "revision")
+    rows: list[dict[str, object]] = [
+        {name: row[name] for name in known if name in row} | {"finish_reason": ("stop", "length")[at % 2]}
+        for at, row in enumerate(raw)
+    ]
+    _both_ways(_revisions(rows), tmp_path, "parquet")
+
+
+def test_the_variants_of_another_project_are_not_ours_and_a_wrong_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _write(tmp_path / "in.jsonl", ROWS)
+    (tmp_path / "dvc.yaml").touch()
+    for params, said in (
+        ("a: 1", "3 rows, 2 kept"),
+        ("clean: {variants: {rules: [remain]}}", "params.yaml: clean.variants.rules[0]: no such rule; got remain"),
+        ("clean: {variants: {other: []}}", "--variant: not in params.yaml; got rules; expected other"),
+        ("clean: 3", "params.yaml: clean.variants: no variants"),
+        ("clean: [", "params.yaml: not valid YAML"),
+    ):
+        (tmp_path / "params.yaml").write_text(params)
+        assert said in CliRunner().invoke(app, ["clean", "in.jsonl", "out.jsonl"]).output
+    (tmp_path / "params.yaml").write_text("clean: {variants: {asks: [editor]}}")
+    told = CliRunner().invoke(app, ["clean", "in.jsonl", "out.jsonl", "--variant", "asks"])
+    assert told.exit_code == 1 and "clean.variants.asks: the editor needs a model" in told.output
