@@ -73,15 +73,15 @@ class Llama:
         self.scale = self.width**-0.5
         powers = torch.arange(0, self.width, 2, dtype=torch.int64).float() / self.width
         self.frequencies = 1.0 / (_rope(config)[1] ** powers)
-        with _Files(folder) as weight:
+        weight = _tensors(folder)
 
-            def read(name: str) -> Tensor:
-                return weight(name).to(dtype)
+        def read(name: str) -> Tensor:
+            return weight(name).to(dtype)
 
-            self.embedding = read("model.embed_tokens.weight")
-            self.layers = [self._layer(read, f"model.layers.{i}.") for i in range(int(config["num_hidden_layers"]))]
-            self.last_norm = read("model.norm.weight")
-            self._head_weight = self.embedding if config.get("tie_word_embeddings") else read("lm_head.weight")
+        self.embedding = read("model.embed_tokens.weight")
+        self.layers = [self._layer(read, f"model.layers.{i}.") for i in range(int(config["num_hidden_layers"]))]
+        self.last_norm = read("model.norm.weight")
+        self._head_weight = self.embedding if config.get("tie_word_embeddings") else read("lm_head.weight")
         self.head, _ = packed(self._head_weight)
         self._exact_head: Tensor | None = None
 
@@ -113,7 +113,7 @@ class Llama:
         order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), rows[i]))
         unique = [ids for ids, _ in itertools.groupby(rows[i] for i in order)]
         lengths = [len(ids) - shared for ids in unique]
-        head = self._read_beginning(unique[0][:shared]) if shared else None
+        beginning = self._read_beginning(unique[0][:shared]) if shared else None
         holding = None if room is None else _Holding(self, unique, shared, room)
         last: list[Tensor] = []
         for start, end in _passes(lengths, _PASS_TOKENS):
@@ -126,7 +126,7 @@ class Llama:
             for depth, layer in enumerate(self.layers):
                 query, key, value = self._projected(layer, x, turns)
                 keep = None if holding is None else holding.writer(depth, start)
-                mixed = self._causal(query, key, value, ends, None if head is None else head[depth], keep)
+                mixed = self._causal(query, key, value, ends, None if beginning is None else beginning[depth], keep)
                 if depth == len(self.layers) - 1:  # of the last layer only what the next token is read from
                     x, mixed = x[at], mixed[at]
                 x = self._rest(layer, x, mixed)
@@ -134,7 +134,7 @@ class Llama:
         logits = self._logits(torch.cat(last))
         places_of = {ids: i for i, ids in enumerate(unique)}
         logits = logits[torch.tensor([places_of[ids] for ids in rows])]
-        return (None if holding is None else holding.rows([rows[i] for i in order], order, head)), logits
+        return (None if holding is None else holding.rows([rows[i] for i in order], order, beginning)), logits
 
     def _turns(self, places: Tensor) -> Tensor:
         """The rotation of every place as complex numbers, (places, 1, width / 2)."""
@@ -206,7 +206,7 @@ class Llama:
         key: Tensor,
         value: Tensor,
         ends: Sequence[int],
-        head: tuple[Tensor, Tensor] | None,
+        beginning: tuple[Tensor, Tensor] | None,
         keep: Callable[[int, Tensor, Tensor], None] | None,
     ) -> Tensor:
         """What every token mixes from the tokens of its row up to itself, and from the beginning; (n, hidden)."""
@@ -226,11 +226,11 @@ class Llama:
             mixed, sums = _attention(query[start:end].transpose(0, 1)[None], *spread, causal=True, scale=self.scale)
             out[start:end] = mixed[0].transpose(0, 1)
             weights[start:end] = sums[0].transpose(0, 1)
-        if head is not None:
-            self._add_beginning(out, weights, query, head)
+        if beginning is not None:
+            self._add_beginning(out, weights, query, beginning)
         return out.flatten(1)
 
-    def _add_beginning(self, out: Tensor, sums: Tensor, query: Tensor, head: tuple[Tensor, Tensor]) -> None:
+    def _add_beginning(self, out: Tensor, sums: Tensor, query: Tensor, beginning: tuple[Tensor, Tensor]) -> None:
         """Mix the common beginning into ``out`` (n, heads, width), whose weights sum to exp(``sums``) (n, heads)."""
         import torch
 
@@ -238,7 +238,7 @@ class Llama:
         stacked = (
             query.view(len(query), self.n_kept, -1, self.width).transpose(0, 1).reshape(1, self.n_kept, -1, self.width)
         )
-        mixed, common = _attention(stacked, head[0][None], head[1][None], scale=self.scale)
+        mixed, common = _attention(stacked, beginning[0][None], beginning[1][None], scale=self.scale)
         mixed = mixed.view(self.n_kept, len(query), -1, self.width).transpose(0, 1).reshape(out.shape)
         common = common.view(self.n_kept, len(query), -1).transpose(0, 1).reshape(sums.shape)
         out += torch.sigmoid(common - sums)[..., None].to(out.dtype) * (mixed - out)
@@ -300,7 +300,7 @@ class _Holding:
         return write
 
     def rows(
-        self, ordered: Sequence[tuple[int, ...]], order: Sequence[int], head: list[tuple[Tensor, Tensor]] | None
+        self, ordered: Sequence[tuple[int, ...]], order: Sequence[int], beginning: list[tuple[Tensor, Tensor]] | None
     ) -> Rows:
         """The held prompts as rows to go on from; a prompt that several rows share gets a cache for each."""
         import torch
@@ -311,7 +311,7 @@ class _Holding:
             found = list(members)
             group, index = found[0][0], [row for _, row in found]
             held.append(group if index == list(range(len(group.keys[0]))) else group.of(torch.tensor(index)))
-        return Rows(self.model, held, list(order), torch.tensor([len(ids) for ids in ordered]), head)
+        return Rows(self.model, held, list(order), torch.tensor([len(ids) for ids in ordered]), beginning)
 
 
 class Rows:
@@ -323,9 +323,9 @@ class Rows:
         held: list[_Group],
         order: list[int],
         lengths: Tensor,
-        head: list[tuple[Tensor, Tensor]] | None,
+        beginning: list[tuple[Tensor, Tensor]] | None,
     ) -> None:
-        self._model, self._groups, self._order, self._lengths, self._head = model, held, order, lengths, head
+        self._model, self._groups, self._order, self._lengths, self._beginning = model, held, order, lengths, beginning
 
     def step(self, tokens: Tensor) -> Tensor:
         """Logits (rows, vocabulary), float32, after ``tokens`` (rows,), which are added to the rows."""
@@ -366,8 +366,8 @@ class Rows:
             )
             start = end
         mixed = out.view(query.shape)
-        if self._head is not None:
-            model._add_beginning(mixed, sums.view(query.shape[:2]), query, self._head[depth])
+        if self._beginning is not None:
+            model._add_beginning(mixed, sums.view(query.shape[:2]), query, self._beginning[depth])
         return mixed.flatten(1)
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -387,21 +387,13 @@ class Rows:
         self._order = [new[self._order[place]] for place in places]
 
 
-class _Files:
-    """The tensors of a folder by name, whichever of its safetensors files they are in."""
+def _tensors(folder: Path) -> Callable[[str], Tensor]:
+    """What reads a tensor of the folder by its name, whichever of the safetensors files it is in."""
+    from safetensors import safe_open
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> Callable[[str], Tensor]:
-        from safetensors import safe_open
-
-        files = [safe_open(file, "pt") for file in sorted(self._folder.glob("*.safetensors"))]
-        where = {name: file for file in files for name in file.keys()}  # noqa: SIM118
-        return lambda name: where[name].get_tensor(name)
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    files = [safe_open(file, "pt") for file in sorted(folder.glob("*.safetensors"))]
+    where = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - not a mapping
+    return lambda name: where[name].get_tensor(name)
 
 
 def _passes(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
