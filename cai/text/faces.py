@@ -16,7 +16,8 @@ _SHAPES = frozenset("⬛⬜◼◻◾◽▪▫🔲🔳⚫⚪🔴🔵🟠🟡🟢�
 """What bars of progress and little boards are drawn with."""
 BAR = 12
 _STRETCHED = regex.compile(r"([)(DdPp\]\[|])\1{7,}\Z")
-"""A mouth of eight signs."""
+MOUTH = 8
+"""Signs of a stretched mouth."""
 SHOWN = 5
 _KEPT = frozenset({"code", "table"})
 _BULLET = regex.compile(r"^[ \t>]*(?:[-*•]|\d+[.)])?[ \t]*$")
@@ -26,19 +27,20 @@ RUN = 3
 MIXED_RUN = 5
 
 
-def surplus(text: str, found: list[Region]) -> list[tuple[int, int]]:
+def surplus(text: str, found: list[Region], faces: list[tuple[int, int, str]] | None = None) -> list[tuple[int, int]]:
     """(start, end) of everything that goes so that no face stands three times in a row, no mixed run is longer than
     three at the end, and no face closes sentence after sentence at the end. Star ratings, drawings and bullets stay.
+    ``faces`` are the text's `clusters`, where they are known.
 
     >>> text = "Take care! 😊😊😊😊"
     >>> surplus(text, [])
     [(12, 15)]
     """
-    faces = clusters(text)
+    faces = clusters(text) if faces is None else faces
     if found:
         faces = [face for face in faces if not touches(found, face[0], face[1], _KEPT)]
     stretched = [
-        match for start, end, _ in faces if end - start >= 8 and (match := _STRETCHED.search(text[:end], start))
+        match for start, end, _ in faces if end - start >= MOUTH and (match := _STRETCHED.search(text[:end], start))
     ]
     if stretched:
         return [(match.start() + 1, match.end()) for match in stretched]

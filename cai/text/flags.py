@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from cai.text.faces import surplus
 from cai.text.meta import preamble_end
@@ -22,12 +23,14 @@ def has_role_tag(text: str) -> bool:
     return bool(role_tags(text))
 
 
-def role_tags(text: str, found: list[Region] | None = None) -> list[tuple[int, int, str]]:
-    """Every role tag and template token outside code and quotes, as `cai.text.roles.tags` gives them."""
+def role_tags(text: str, found: Callable[[], list[Region]] | None = None) -> list[tuple[int, int, str]]:
+    """Every role tag and template token outside code and quotes, as `cai.text.roles.tags` gives them; ``found`` tells
+    the regions of the text, where someone knows them.
+    """
     leaked = tags(text)
     if not leaked:
         return []
-    inside = regions(text) if found is None else found
+    inside = regions(text) if found is None else found()
     outside = [tag for tag in leaked if not touches(inside, tag[0], tag[1], _CODE)]
     if (
         len(outside) == 1

@@ -64,6 +64,7 @@ _DONE = frozenset(
     rühren lassen mischen aggiungi mescola lascia versa""".split()  # noqa: SIM905  (a table of words reads better so)
 )
 """First words of sentences that say what to do with the hands."""
+_LETTERS = {byte: " " for byte in range(128) if not chr(byte).isalpha()}
 FEWEST_STEPS, STEP_AGAIN = 4, 4
 
 
@@ -82,7 +83,9 @@ def regions(text: str) -> list[Region]:
         found.extend(Region(start, end, "quote") for start, end in _quotes(text))
     if "\n" in text or ITEM.match(text):
         _lines(text, found)
-    if sum(word.casefold() in _DONE for word in _FIRST_WORDS.findall("\n" + text)) >= FEWEST_STEPS:
+    if (
+        not text.isascii() or sum(map(_DONE.__contains__, text.lower().translate(_LETTERS).split())) >= FEWEST_STEPS
+    ) and sum(word.casefold() in _DONE for word in _FIRST_WORDS.findall("\n" + text)) >= FEWEST_STEPS:
         found.extend(_steps(text))
     found.sort()
     return found

@@ -46,7 +46,9 @@ def test_lines_that_are_passed_over_are_neither_items_nor_code() -> None:
 
 def test_first_words_are_the_same_found_by_their_first_sign() -> None:
     for text in TEXTS:
-        assert regions._FIRST_WORDS.findall("\n" + text) == regions._FIRST_WORD.findall(text), text
+        found = regions._FIRST_WORDS.findall("\n" + text)
+        assert found == regions._FIRST_WORD.findall(text), text
+        assert not text.isascii() or set(map(str.lower, found)) <= set(text.lower().translate(regions._LETTERS).split())
 
 
 def test_a_stop_behind_three_letters_of_no_abbreviation_ends_its_sentence() -> None:
@@ -88,6 +90,15 @@ def test_letters_of_familiar_signs_are_the_same_to_both_engines() -> None:
     assert len(signs) > 2000
     for sign in signs:
         assert bool(views._FAMILIAR_TOKEN.match(sign)) == bool(regex.match(r"[\p{L}\p{M}\p{N}]", sign)), hex(ord(sign))
+
+
+def test_plain_words_are_the_same_as_found_by_patterns() -> None:
+    token = regex.compile(r"[A-Za-z0-9]+(?:'[A-Za-z0-9]+)*")
+    for text in filter(str.isascii, (*TEXTS, "'a' b''c d'e'f g' 'h", "'", "a'")):
+        view = View(text)
+        assert view.tokens == [match.span() for match in token.finditer(text)], text
+        assert view.flat == [match.group().lower() for match in token.finditer(text)], text
+        assert view.words == [sentences.words(text[start:end]) for start, end in view.spans], text
 
 
 @pytest.mark.parametrize("most", [1 << 15, 2])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from cai.cleaning.edits import Cut
 from cai.cleaning.view import Row, View
 from cai.text.flags import role_tags
-from cai.text.roles import MAYBE
 
 ID = "role_tags"
 REASON = "role tags and template tokens belong to the prompt format; what follows the next human tag is nobody's answer"
@@ -14,9 +13,7 @@ REASON = "role tags and template tokens belong to the prompt format; what follow
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts of every tag, and of everything from the first tag that closes the answer or opens a human turn."""
     text = view.text
-    if MAYBE.search(text) is None:
-        return []
-    leaked = role_tags(text, view.regions)
+    leaked = role_tags(text, lambda: view.regions)
     cuts: list[Cut] = []
     said = 0  # where the answer begins
     for place, (start, end, kind) in enumerate(leaked):
