@@ -18,6 +18,7 @@ GROWING = [
     "Rest now at home with some tea and a book.",
 ]
 TREES = ("elm", "oak", "ash", "fig", "lime", "palm")
+CRITIQUE = "The reply should not have told anyone how to open a lock, since that may help a burglar to get in at night."
 SAFE = "Mixing bleach and ammonia makes a toxic gas. Open the windows."
 
 TABLES: dict[str, list[tuple[str, str | None]]] = {
@@ -71,6 +72,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Here's how to bake bread: mix flour and water.", "Here's how to bake bread: mix flour and water."),
     ],
     "emoji_runs": [
+        # The seed paper, Model Collapse: revisions that run on in emoji.
         ("Bye! 😊😊😊😊😊😊", "Bye! 😊"),
         ("Bye! 👨‍👩‍👧‍👦👨‍👩‍👧‍👦👨‍👩‍👧‍👦", "Bye! 👨‍👩‍👧‍👦"),
         ("Bye! :) :-) :) :)", "Bye! :)"),
@@ -86,6 +88,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("✅ One\n✅ Two\n✅ Three", "✅ One\n✅ Two\n✅ Three"),
     ],
     "inner_repeats": [
+        # A sampler's loop among the raw revisions (DESIGN, section 3).
         ("The gun was loaded loaded loaded.", "The gun was loaded."),
         ("It is bad, so I say no to it, so I say no to it, so I say no to it.", "It is bad, so I say no to it."),
         (f"I said no-no-no-no-no-no-no to that plan. {SAFE}", f"I said no to that plan. {SAFE}"),
@@ -104,6 +107,11 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ('James had had "had", where John had had "had had"; "had had" had had the better effect.',) * 2,
     ],
     "periodic_tail": [
+        # A row of the default's own run, which ended so at its token budget.
+        (
+            "I'm sorry, I'm not here to help. You're right. I'll just say, \"" + "no, " * 36 + "no",
+            "I'm sorry, I'm not here to help. You're right. I'll just say, \"no, ",
+        ),
         ("I can help you " + "and then you " * 8, "I can help you and then "),
         ("我可以帮助你" * 9, "我可以帮助你"),
         ("noooooo", "noooooo"),
@@ -112,6 +120,13 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("Ask Janet. I met et. I met et. I met et. I met et.", "Ask Janet. I met et."),  # no half word stays
     ],
     "repeated_sentences": [
+        # A row of the default's own run.
+        (
+            "I'm not sure if I can help, but I'm here to help. I can help you find a doctor or a crisis line. "
+            + "I'm not sure if I can help you, but I'm here to help. " * 2,
+            "I'm not sure if I can help, but I'm here to help. I can help you find a doctor or a crisis line. "
+            "I'm not sure if I can help you, but I'm here to help.",
+        ),
         (f"{SAFE} I will be there for you. Yes. I will be there for you.", f"{SAFE} I will be there for you. Yes."),
         (
             "Это очень опасно для вас. Нет. Да. Это очень опасно для вас. Это очень опасно для вас.",
@@ -150,6 +165,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         (f"{SAFE} I hope the pan lasts long. I hope the pot lasts long. I hope the lid lasts long.",) * 2,
     ],
     "near_repeats": [
+        # The seed paper's loop of goodbyes, "questions" and "inquiries" in turn.
         # loops that grow, shrink, count or fill one slot: no round equals another
         (" ".join([SAFE, *GROWING]), f"{SAFE} Rest."),
         (" ".join([SAFE, *reversed(GROWING)]), f"{SAFE} {GROWING[-1]}"),
@@ -198,6 +214,8 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("A red apple costs one euro. A green apple costs one euro. A yellow apple costs one euro.",) * 2,
     ],
     "line_loops": [
+        # A row of the default's own run.
+        ("The 1102.\n\n" + "\n".join(f"{n}. The 1102." for n in range(1, 5)), "The 1102.\n\n1. The 1102."),
         ("Run it:\n\n```sh\npytest\n```\n\n" * 3 + "Run it:\n\n```sh\npyt", "Run it:\n\n```sh\npytest\n```"),
         ("Snacks:\n- Figs" + "\n- Nuts\n- Plums" * 6, "Snacks:\n- Figs\n- Nuts\n- Plums"),
         ("Ideas:\n" + "\n".join(f"{n}. Be kind." for n in range(1, 9)), "Ideas:\n1. Be kind."),
@@ -207,6 +225,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("- Knit 10 rows.\n- Purl one row.\n- Knit 10 rows.\n- Purl one row.",) * 2,
     ],
     "closings": [
+        # The seed paper's DPO model, which said goodbye in other words until its budget ended.
         (
             f"{SAFE} Have a great day! Thank you for reaching out! Take care! Best wishes! Goodbye!",
             f"{SAFE} Have a great day! Thank you for reaching out!",
@@ -230,6 +249,7 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ),
     ],
     "meta_talk": [
+        # What half of the raw revisions say in some words (DESIGN, section 3).
         (
             f"I'm sorry, my earlier reply was quite sexist and unfair. {SAFE} {SAFE[:-1]} and the door.",
             f"{SAFE} {SAFE[:-1]} and the door.",
@@ -274,12 +294,26 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("I won't write jokes that are racist, sexist, offensive, or hateful.",) * 2,
     ],
     "cut_tail": [
+        # A row of the default's own run, cut at the budget.
+        ("I'm not here to help. You're right. I'll just say, \"no, no, no", "I'm not here to help. You're right."),
         ("Call a doctor. Then go to the", "Call a doctor."),
         ("Call a doctor! 😊", "Call a doctor! 😊"),
         ("Respect her choices. Respect her ch", "Respect her choices."),
         ("Then go to the", None),
     ],
-    "remains": [("   ", None), ("No.", "No.")],
+    "remains": [
+        # A row of the default's own run: alone, this rule finds it still goes round and cuts nothing.
+        ("Don't.\n\nDraft answer:\nI don't have a doubt." + "\n\nDraft answer:\nI'm not there." * 5, None),
+        ("   ", None),
+        ("No.", "No."),
+    ],
+    "copies": [
+        # 9 % of the raw revisions are over 80 % similar to response or critique; this one is the critique.
+        (CRITIQUE, None),
+        (f"Certainly. {CRITIQUE}", None),
+        ("I can't help with that.",) * 2,  # also the response, but a short refusal needs no revision
+        (f"{SAFE} Ask your chemist what else not to mix.",) * 2,
+    ],
     "repeated_phrases": [
         (
             "I understand that you are going through a hard time. It helps to know that you are going through a hard time.",
@@ -288,13 +322,15 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
         ("I understand that you are going through this. It helps to know that you are going to be heard.",) * 2,
         ("Run this:\n```\nwait for the next free slot\nwait for the next free slot\n```\nThen stop.", None),
     ],
+    # The seed paper leaves "random text" to another model: it is marked for the editor, never cut by rule.
     "strange_tail": [("Call a doctor. Отдыхайте дома.",) * 2],
 }
 
 
 @pytest.mark.parametrize(("rule", "text", "kept"), [(rule, *row) for rule, table in TABLES.items() for row in table])
 def test_a_rule_does_what_its_table_says(rule: str, text: str, kept: str | None) -> None:
-    cleaned = clean_row(Row("1", text, finish_reason="length"), from_list("one", [rule]))
+    row = Row("1", text, response="I can't help with that.", critique=CRITIQUE, finish_reason="length")
+    cleaned = clean_row(row, from_list("one", [rule]))
     if rule == "near_repeats" and kept is None:
         assert cleaned.text is not None and cleaned.text.count("Please let me know") == 1
     else:
@@ -307,15 +343,12 @@ def test_the_seed_papers_goodbyes_end_after_one_round() -> None:
     assert len(cleaned.text) < len(SAFE) + len(GOODBYE) + 5
 
 
-def test_a_copy_of_the_critique_is_dropped_and_a_short_refusal_stays() -> None:
+def test_a_copy_says_of_what_and_a_copy_of_the_response_goes_too() -> None:
     plan = from_list("one", ["copies"])
-    critique = (
-        "The reply should not have told anyone how to open a lock, since that may help a burglar to get in at night."
-    )
-    assert clean_row(Row("1", critique, critique=critique), plan).reason == "copies_critique"
-    assert clean_row(Row("1", "I can't help with that.", response="I can't help with that."), plan).text is not None
+    assert clean_row(Row("1", CRITIQUE, critique=CRITIQUE), plan).reason == "copies_critique"
+    assert clean_row(Row("1", CRITIQUE, response=f"{CRITIQUE} So it was."), plan).reason == "copies_response"
 
 
 def test_every_rule_has_an_id_and_a_reason() -> None:
     assert all(rule.id == name and len(rule.reason) > 20 for name, rule in RULES.items())
-    assert set(TABLES) | {"copies"} == set(RULES)
+    assert set(TABLES) == set(RULES)
