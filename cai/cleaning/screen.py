@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from cai.cleaning.rules.closings import COURTESY, FORMULA_HINTS, PLAIN
+from cai.cleaning.rules.inner_repeats import STRETCHED
 from cai.cleaning.view import Row
 from cai.text.emoji import MAYBE as MAYBE_FACE
 from cai.text.roles import MAYBE as MAYBE_TAG
@@ -283,12 +284,12 @@ def _repeats(raw: list[bytes], odd: Numbers) -> tuple[Numbers, Numbers]:
         keep[apostrophe] = keep[apostrophe + 1] = keep[apostrophe + 2] = False
     row_ends -= np.searchsorted(np.flatnonzero(~keep), row_ends)
     buffer = buffer[keep]
-    starts, _, words = _words(buffer)
+    starts, ends, words = _words(buffer)
     n_words = np.diff(np.searchsorted(starts, row_ends), prepend=0)
     row_of = np.repeat(np.arange(n_rows), n_words)
     last_word = np.cumsum(n_words)
     repeated = n_words < 3
-
+    repeated |= np.bincount(row_of[ends - starts >= STRETCHED], minlength=n_rows) > 0
     repeated |= np.bincount(row_of[1:][(words[1:] == words[:-1]) & (row_of[1:] == row_of[:-1])], minlength=n_rows) > 0
 
     if len(words) > 3:

@@ -19,6 +19,8 @@ _STRETCHED = regex.compile(r"([)(DdPp\]\[|])\1{7,}\Z")
 MOUTH = 8
 """Signs of a stretched mouth."""
 SHOWN = 5
+_COUNTED = {"three": 3, "four": 4, "five": 5, "3": 3, "4": 4, "5": 5}
+_TICKS = frozenset("✅❌✔✖☑✓✗❎")
 _KEPT = frozenset({"code", "table"})
 _BULLET = regex.compile(r"^[ \t>]*(?:[-*•]|\d+[.)])?[ \t]*$")
 TAIL = 200
@@ -64,10 +66,16 @@ def _run(text: str, run: list[tuple[int, int, str]]) -> list[tuple[int, int]]:
     if len(run) < RUN:
         return []
     forms = [form for _, _, form in run]
-    if (len(run) <= 5 and set(forms) <= _STARS) or (len(run) <= BAR and set(forms) <= _SHAPES):
+    before = text[: run[0][0]].rstrip()
+    bar = len(run) <= BAR and set(forms) <= _SHAPES
+    if (len(run) <= 5 and set(forms) <= _STARS) or (
+        bar and (len(set(forms)) > 1 or len(run) <= SHOWN or not before.endswith((".", "!", "?")))
+    ):
         return []
-    if len(run) <= SHOWN and text[: run[0][0]].rstrip().endswith(":"):
+    if before.endswith(":") and (len(run) <= SHOWN or len(set(forms)) == len(run) <= BAR):
         return []  # shown, not smiled: "Three hearts mean love: ..."
+    if any(_COUNTED.get(word) == len(run) for word in before[-24:].casefold().split()):
+        return []  # "three claps 👏👏👏"
     if _each_begins_a_line(text, run):
         return []
     counts = Counter(forms)
@@ -105,6 +113,10 @@ def _tail(text: str, faces: list[tuple[int, int, str]]) -> list[tuple[int, int]]
     for form, count in Counter(form for _, _, form in near).items():
         if count < TAIL_COUNT or form in _STARS - {"🌟"}:
             continue
+        if form in _TICKS and not any(
+            text[start - 1 : start].strip() or not text[end:].strip() for start, end, _ in near
+        ):
+            continue  # before what they tick off
         same = [face for face in near if face[2] == form and _closes(text, *face[:2])]
         if len(same) < TAIL_COUNT:
             continue

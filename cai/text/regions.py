@@ -57,7 +57,7 @@ _FIRST_WORD = re.compile(rf"(?:^|[.!?:] ){_FIRST}", re.M)
 _FIRST_WORDS = re.compile(rf"[\n.!?:](?:(?<=\n)| ){_FIRST}")
 _DONE = frozenset(
     """add apply bake beat bend blend boil breathe brush check chill chop clean click close cook cool cover cut dip drain drill dry
-    exhale fill flip fold freeze grate grease heat hold inhale knead layer lay leave let lift loosen lower melt mix open paint peel
+    exhale fill flip fold freeze go grate grease heat hold inhale knead layer lay leave let lift loosen lower melt mix move open paint peel
     place pour prepare press prime pull push put raise relax remove repeat rest rinse roll rub sand sear season shake sift simmer
     slice soak spray spread sprinkle squeeze steam stir strain stretch switch take tap tie tighten toast top turn twist unplug wait
     wash whisk wipe wrap ajoutez mélangez laissez remuez versez couvrez étalez añade añada agrega mezcla deja remueve vierte geben
@@ -65,7 +65,12 @@ _DONE = frozenset(
 )
 """First words of sentences that say what to do with the hands."""
 _LETTERS = {byte: " " for byte in range(128) if not chr(byte).isalpha()}
-FEWEST_STEPS, STEP_AGAIN = 4, 4
+FEWEST_STEPS, STEP_AGAIN = 3, 4
+_SUNG = re.compile(
+    r"\W*(?:chorus|refrain|verse|bridge|couplet|strophe|estribillo|estrofa|refrão|ritornello|strofa|припев|куплет|副歌|主歌)\b",
+    re.I,
+)
+"""The heading of a part of a song, whose lines may be two."""
 
 
 def regions(text: str) -> list[Region]:
@@ -173,6 +178,7 @@ def _lines(text: str, found: list[Region]) -> None:
     short: list[list[tuple[int, int, str]]] = []
     code: list[tuple[int, int]] = []
     spoken: list[tuple[int, int]] = []
+    sung = False
     position = 0
     for line in text.split("\n"):
         start, end = position, position + len(line)
@@ -202,6 +208,8 @@ def _lines(text: str, found: list[Region]) -> None:
             code.append((start, end))
         elif (bare[0] in "#*" or bare[-1] in ":：*") and _is_label(bare):
             found.append(Region(start, end, "label"))
+            plain = bool(verse) and verse[-1][1] == start - 1  # "He said:" within a stanza
+            sung = _SUNG.match(bare) is not None
         else:
             plain = True
             if ":" in bare[:30] and _SPEAKER.match(bare):
@@ -210,10 +218,11 @@ def _lines(text: str, found: list[Region]) -> None:
             verse.append((start, end, bare))
         else:
             if verse:
-                (stanzas if len(verse) >= 3 else short).append(verse)
+                (stanzas if len(verse) >= 3 or (sung and len(verse) == 2) else short).append(verse)
+                sung = False
             verse = []
     if verse:
-        (stanzas if len(verse) >= 3 else short).append(verse)
+        (stanzas if len(verse) >= 3 or (sung and len(verse) == 2) else short).append(verse)
     if len(code) >= 2:
         found.extend(Region(start, end, "code") for start, end in code)
     kept = _verse(stanzas)

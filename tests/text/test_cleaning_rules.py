@@ -74,6 +74,11 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
     "emoji_runs": [
         # The seed paper, Model Collapse: revisions that run on in emoji.
         ("Bye! 😊😊😊😊😊😊", "Bye! 😊"),
+        (f"{SAFE} ✔ gloves ✔ Mask ✔ Apron ✖ Hat, which you lack.",) * 2,
+        ("We clap five times 👏👏👏👏👏 and then we bow.",) * 2,
+        ("From egg to hen: 🥚🐣🐤🐥🐔🍗. It takes months.",) * 2,
+        ("Stay out! 🔴🔴🔴🔴🔴🔴🔴 It burns.", "Stay out! 🔴 It burns."),
+        ("The battery stands at 🟢🟢🟢🟢🟢🟢 today.",) * 2,
         ("Bye! 👨‍👩‍👧‍👦👨‍👩‍👧‍👦👨‍👩‍👧‍👦", "Bye! 👨‍👩‍👧‍👦"),
         ("Bye! :) :-) :) :)", "Bye! :)"),
         (f"{SAFE} T.T T.T T.T Ask a neighbour first.", f"{SAFE} T.T Ask a neighbour first."),
@@ -90,12 +95,28 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
     "inner_repeats": [
         # A sampler's loop among the raw revisions (DESIGN, section 3).
         ("The gun was loaded loaded loaded.", "The gun was loaded."),
+        # rounds that are sentences: none is cut in two
+        (
+            f"{SAFE} You should stay calm. Always stay calm. Always stay calm. Always stay calm.",
+            f"{SAFE} You should stay calm. Always stay calm.",
+        ),
+        (
+            "Go on, he said so. Then he said so. Then he said so. Then he said so. Then rest.",
+            "Go on, he said so. Then he said so. Then rest.",
+        ),
+        ("That's " + "he" * 30 + " too funny for me.", "That's hehe too funny for me."),
+        ("Nooo" + "o" * 40 + "! Not the cat.", "Nooo! Not the cat."),
+        ("Bye. " + "lol" * 14, "Bye. lollol"),
+        ("The strand reads " + "gat" * 14 + " there.",) * 2,
+        ("[Refrain]\nLa la la la, la la la la,\nla la la la, oh,\nthe wheat is high,\nthe barn is low.",) * 2,
+        ("His number ends in two two two, said the clerk.",) * 2,
+        ("The belt runs like this: red, white, red, white, red, white.",) * 2,
         ("It is bad, so I say no to it, so I say no to it, so I say no to it.", "It is bad, so I say no to it."),
         (f"I said no-no-no-no-no-no-no to that plan. {SAFE}", f"I said no to that plan. {SAFE}"),
         (f"I said no no, no no, no no no to that. {SAFE}", f"I said no to that. {SAFE}"),
         (  # no stub "I'm." of the next round stays
             "The bot is made to help with it. I'm made to help with it. I'm made to help with it. I'm made to help with it.",
-            "The bot is made to help with it.",
+            "The bot is made to help with it. I'm made to help with it.",
         ),
         ("It was very very very cold.", "It was very very very cold."),
         ("over and over and over again", "over and over and over again"),
@@ -127,6 +148,15 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
             "I'm not sure if I can help, but I'm here to help. I can help you find a doctor or a crisis line. "
             "I'm not sure if I can help you, but I'm here to help.",
         ),
+        (
+            "Move the first ring to the left. Lift the second ring to the right. Put the cup down. Move the first ring to the left.",
+        )
+        * 2,
+        ("Open the tap and let it run. Go to the next floor. Open the tap and let it run.",) * 2,
+        (
+            "Chorus:\nTurn, little mill of mine,\nturn till the day is done.\n\nVerse:\nThe wind gets up again,\nthe grain comes down like rain.\n\nChorus:\nTurn, little mill of mine,\nturn till the day is done.",
+        )
+        * 2,
         (f"{SAFE} I will be there for you. Yes. I will be there for you.", f"{SAFE} I will be there for you. Yes."),
         (
             "Это очень опасно для вас. Нет. Да. Это очень опасно для вас. Это очень опасно для вас.",

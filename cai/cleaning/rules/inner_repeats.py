@@ -19,14 +19,22 @@ ID = "inner_repeats"
 REASON = 'a phrase that follows itself again and again ("loaded loaded loaded") is a loop of the sampler'
 
 _Numbers = np.ndarray[Any, np.dtype[np.int64]]
+LISTED = 3
 LONGEST_PERIOD = 80
 LONGEST_UNSPACED = 240
 """Where every sign counts as a word."""
 CALLED = 6
+SUNG = 20
+"""Rounds of "na na na" in a song."""
 QUOTED_RUN = 12
+STRETCHED = 30
+"""Letters: no word is so long but by laughing on ("hahaha...") or by one letter held down."""
+_STRETCH = regex.compile(r"([^\W\d_]{1,4}?)\1{9,}", regex.I)
+_BASES = frozenset("acgtu")
 QUOTED, QUOTED_ROUNDS = 80, 6
 """A saying of so many characters may play with its words: "Rose is a rose is a rose is a rose."."""
 _STOP = re.compile(r"[!?！？]")
+_END = re.compile(r"[.!?…。！？]")
 _ANNOUNCED = re.compile(
     r"\b(?:repeat|say|sing|chant|count|read|write|type|stands?|goes|times|wiederhol|sprich|sag|répète|dis|repite|di|повтор|скажи)\w*\b[^.!?\n]{0,60}"
     r"\b(?:times(?: fast)?|twice|thrice|after me|with me|mal|fois|veces|раза?|за мной)\b[^.!?\n]{0,20}[:,]?\s*[\"“„«']?\Z",
@@ -114,15 +122,18 @@ _EMPHATIC = frozenset(
         "muito",
     ]
 )
+_DIGITS = frozenset(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 _LINKS = frozenset(["and", "by", "or", "to", "on", "after", "upon", "und", "et", "y", "e", "и", "oder", "ou"])
 
 
 def find(view: View, row: Row) -> list[Cut]:
     """Cuts that leave one round of every run of equal rounds; numbers, emphasis, code, tables and verse stay."""
     words = view.flat
+    text = view.text
+    if stretched := _stretched(view):
+        return stretched
     if len(words) < 3 or not (view.n_grams_again or any(map(eq, words, words[1:]))):
         return []
-    text = view.text
     runs = _runs(view.numbers, view.grams, LONGEST_PERIOD if text.isascii() else LONGEST_UNSPACED)
     if not runs:
         return []
@@ -132,6 +143,12 @@ def find(view: View, row: Row) -> list[Cut]:
     for start, period, length in runs:
         if start < covered:
             continue
+        if not _begins(text, tokens, start) and (
+            later := next((at for at in range(1, period) if _begins(text, tokens, start + at)), 0)
+        ):
+            start, length = start + later, length - later  # rounds are sentences: none is cut in two
+            if length < period:
+                continue
         rounds = length // period  # beside the first
         if not _is_loop(words[start : start + period], rounds + 1, text, tokens, start):
             continue
@@ -142,7 +159,9 @@ def find(view: View, row: Row) -> list[Cut]:
         if rest and start + period + length == len(tokens):  # the partial round of a cut tail
             end = tokens[-1][1]
         begin = tokens[start][0]
-        if _protected(view.regions, begin, end, rounds + 1) or _meant(view, start, period, rounds + 1):
+        if _protected(
+            view.regions, begin, end, rounds + 1, _EMPHATIC.issuperset(words[start : start + period])
+        ) or _meant(view, start, period, rounds + 1):
             continue
         if end == tokens[-1][1] and rest and (closing := _CLOSING.match(text, first_end)):
             first_end, end = closing.end(), len(text)  # cut off in the middle of a round: the first one was closed
@@ -158,10 +177,25 @@ def find(view: View, row: Row) -> list[Cut]:
     return cuts
 
 
+def _stretched(view: View) -> list[Cut]:
+    """Cuts within words that are one letter or syllable over and over, but for two rounds; bases of a genome stay."""
+    if max(map(len, view.flat), default=0) < STRETCHED:
+        return []
+    cuts = []
+    for (start, end), word in zip(view.tokens, view.flat, strict=True):
+        if len(word) < STRETCHED or (match := _STRETCH.search(view.text, start, end)) is None:
+            continue
+        if not set(match.group().casefold()) <= _BASES and not touches(view.regions, start, end, _NEVER):
+            cuts.append(Cut(match.start() + max(2 * len(match[1]), 3), match.end()))
+    return cuts
+
+
 def _meant(view: View, start: int, period: int, rounds: int) -> bool:
     """Whether a run is asked for, sung in quotation marks, called out as sentences or a sequence of codes."""
     text, tokens, words = view.text, view.tokens, view.flat
     begin, end = tokens[start][0], tokens[start + period * rounds - 1][1]
+    if rounds <= LISTED and 1 < period <= CALLED and text[:begin].rstrip(" \n\"'*_").endswith(":"):
+        return True  # a sequence that is spelt out: "from the bottom: sauce, pasta, sauce, pasta, sauce, pasta"
     if rounds <= CALLED and _ANNOUNCED.search(text, max(0, begin - 100), begin):
         return True
     if period == 1:
@@ -173,6 +207,11 @@ def _meant(view: View, start: int, period: int, rounds: int) -> bool:
         gap = text[tokens[start + period - 1][1] : tokens[start + period][0]]
         return _STOP.search(gap) is not None
     return False
+
+
+def _begins(text: str, tokens: list[tuple[int, int]], place: int) -> bool:
+    """Whether a sentence begins with this word."""
+    return place == 0 or _END.search(text, tokens[place - 1][1], tokens[place][0]) is not None
 
 
 def _runs(words: _Numbers, grams: _Numbers, longest: int) -> list[tuple[int, int, int]]:
@@ -213,6 +252,8 @@ def _is_loop(period: list[str], rounds: int, text: str, tokens: list[tuple[int, 
         word = period[0]
         if not word.isascii() and len(word) == 1:  # one character of a script without spaces: laughter, doubled words
             return rounds >= 9
+        if word in _DIGITS:  # read out digit by digit
+            return rounds >= 5
         if word in _EMPHATIC or len(word) <= 2 or len(set(word)) <= 2:
             return rounds >= 7
         between = text[tokens[start][1] : tokens[start + 1][0]]
@@ -224,12 +265,12 @@ def _is_loop(period: list[str], rounds: int, text: str, tokens: list[tuple[int, 
     return rounds >= 3 if n < 8 else rounds >= 2
 
 
-def _protected(found: list[Region], start: int, end: int, rounds: int) -> bool:
+def _protected(found: list[Region], start: int, end: int, rounds: int, sung: bool) -> bool:
     if not found:
         return False
     if touches(found, start, end, _NEVER):
         return True
-    if rounds < 6 and touches(found, start, end, _SPARED):
+    if rounds < (SUNG if sung else 6) and touches(found, start, end, _SPARED):
         return True
     quotes = [region for region in found if region.kind == "quote"]
     if rounds < QUOTED_ROUNDS and any(

@@ -39,7 +39,7 @@ def period_of_tail(text: str) -> tuple[int, int] | None:
     """(period, length) of the longest suffix that repeats with the shortest period; None where it is no loop.
 
     >>> period_of_tail("well " + "no way " * 6)
-    (7, 42)
+    (7, 43)
     """
     if len(text) < 12 or text.rfind(text[-6:], 0, len(text) - 1) < 0:
         return None
