@@ -21,6 +21,7 @@ from cai.cleaning.files import clean_file
 from cai.cleaning.plan import from_list
 from cai.cleaning.rules import STANDARD
 
+PLAN = from_list("rules", [rule for rule in STANDARD if rule != "copies"])
 LENGTH = 1000
 TAILS = (
     " Please let me know if you have any other questions! :) Have a great day! :)"
@@ -58,7 +59,6 @@ def cpu_seconds() -> float:
 
 def main() -> None:
     n, workers = (int(value) for value in (*sys.argv[1:], *("100000", "1")[len(sys.argv) - 1 :]))
-    plan = from_list("rules", [rule for rule in STANDARD if rule != "copies"])
     for share in (0.1, 0.5):
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
@@ -73,7 +73,7 @@ def main() -> None:
             del lines
             del texts
             before, start = cpu_seconds(), time.perf_counter()
-            done = clean_file(source, target, plan=plan, edits=Path(folder) / "e.jsonl", workers=workers)
+            done = clean_file(source, target, plan=PLAN, edits=Path(folder) / "e.jsonl", workers=workers)
             used, wall = cpu_seconds() - before, time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(
