@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,16 @@ def tokenizer(smollm2_folder: Path) -> Any:
     from cai.llm.weights import tokenizer
 
     return tokenizer(smollm2_folder)
+
+
+@pytest.fixture(scope="module")
+def tokenizers_read_once() -> Iterator[None]:
+    """A training reads its tokenizer from 49,152 lines of JSON, a third of its time: here, one does for a module."""
+    from cai.training import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "open_tokenizer", functools.cache(session.open_tokenizer))
+        yield
 
 
 @pytest.fixture(scope="session")

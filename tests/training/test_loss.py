@@ -10,6 +10,8 @@ import pytest
 
 from tests.training.conftest import DPO, pair_rows
 
+pytestmark = pytest.mark.usefixtures("tokenizers_read_once")
+
 
 def log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x))

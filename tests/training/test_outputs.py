@@ -14,6 +14,8 @@ from cai.errors import ArtifactError, ModelError, ParamsError
 from cai.training.tuning import DpoTuning, SftTuning
 from tests.training.conftest import DPO, SFT, pair_rows, read_json, sft_rows
 
+pytestmark = pytest.mark.usefixtures("tokenizers_read_once")
+
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:

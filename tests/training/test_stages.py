@@ -20,6 +20,8 @@ from cai.params import read_yaml
 from cai.run import Run, Servers
 from tests.training.conftest import DPO, ROOT, SFT, pair_rows, sft_rows
 
+pytestmark = pytest.mark.usefixtures("tokenizers_read_once")
+
 LOOP, FINE = "Bye now, my dear friend. " * 9, "I can't help with that, but here is another idea."
 GENERATED = {
     "model": "instruct:0",
