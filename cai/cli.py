@@ -148,8 +148,8 @@ def _variants() -> dict[str, Any]:
 @app.command()
 @said
 def clean(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="JSONL or Parquet; - for stdin")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="JSONL or Parquet; - for stdout: all rows or none")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="JSONL (also .gz) or Parquet; - for stdin")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="the same; - for stdout; all rows or none")],
     text_key: Annotated[str, typer.Option(help="the key that holds the text")] = "revision",
     prompt_key: Annotated[str, typer.Option(help="the key that holds the prompt; need not be there")] = "prompt",
     variant: Annotated[

@@ -18,7 +18,7 @@ CAP_CHARACTERS = 600_000
 """Of all texts shown together: escaped and marked up they stay far below the page's 3 MB."""
 CAP_TEXT = 6_000
 
-_SEEN = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {0x7F: 0x2421, 0x9B: 0x241B}
+SEEN = {code: 0x2400 + code for code in range(32) if code not in (9, 10)} | {0x7F: 0x2421, 0x9B: 0x241B}
 """Control characters as their pictures: a text must not steer the terminal that it is printed on."""
 
 
@@ -121,7 +121,7 @@ def before_and_after(root: Path, rule: str | None = None, limit: int = 20) -> An
             if pieces:
                 shown.append(
                     Text.assemble(
-                        (f"{name}: ", "dim"), *((one.text.translate(_SEEN), styles.get(one.kind, "")) for one in pieces)
+                        (f"{name}: ", "dim"), *((one.text.translate(SEEN), styles.get(one.kind, "")) for one in pieces)
                     )
                 )
         shown.append(Text())

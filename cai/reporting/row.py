@@ -13,6 +13,7 @@ from cai.artifacts.preference import EXCLUDED, PREFERENCES, SAMPLES, VERDICTS
 from cai.artifacts.prompts import PROMPTS
 from cai.artifacts.supervised import CRITIQUES, RESPONSES, REVISIONS
 from cai.errors import ArtifactError
+from cai.reporting.edits import SEEN
 from cai.reporting.inputs import MODELS, Inputs
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def row_through_stages(root: Path, prompt_id: str) -> Group:
                     continue
                 told = value if name == "prompt" else told
                 text.append(f"{name}: ", style="bold")
-                text.append(f"{value}\n")
+                text.append(f"{value}\n".translate(SEEN))
             key = " ".join(f"{name} {row[name]}" for name in table.key if name != "prompt_id")
             panels.append(Panel(text, title=f"{table.stage} {key}".strip(), title_align="left"))
     return Group(Text(f"prompt {chosen}", style="bold"), *panels)

@@ -11,6 +11,7 @@ from cai.artifacts.supervised import REVISIONS
 from cai.errors import ArtifactError, ParamsError
 from cai.reporting.edits import CAP_TEXT, Piece, before_and_after, cleaning, replayed, shortened
 from cai.reporting.inputs import Inputs
+from cai.reporting.row import row_through_stages
 from tests.reporting.small_root import make
 
 
@@ -83,8 +84,9 @@ def test_a_text_cannot_steer_the_terminal(tmp_path):
     first = EDITS.read(root)["prompt_id"][0]
     kept = pl.when(pl.col("prompt_id") == first).then(pl.col("revision") + "\x1b[2J\x9b1A\r\x00").otherwise("revision")
     REVISIONS.write(rows.with_columns(revision=kept), root)
-    console = Console(file=io.StringIO(), width=200)
-    console.print(before_and_after(root))
-    printed = console.file.getvalue()
-    assert "\u241b[2J\u241b1A\u240d\u2400" in printed
-    assert not set(printed) & {"\x1b", "\x9b", "\r", "\x00"}
+    for shown in (before_and_after(root), row_through_stages(root, first)):
+        console = Console(file=io.StringIO(), width=200)
+        console.print(shown)
+        printed = console.file.getvalue()
+        assert "\u241b[2J\u241b1A\u240d\u2400" in printed
+        assert not set(printed) & {"\x1b", "\x9b", "\r", "\x00"}

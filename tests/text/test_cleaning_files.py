@@ -17,6 +17,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cai.artifacts.cleaned import DROPPED
@@ -27,6 +29,7 @@ from cai.cleaning.files import clean_file
 from cai.cleaning.frames import clean_frames
 from cai.cleaning.plan import from_list
 from cai.cleaning.rules import STANDARD
+from cai.cleaning.writing import spliced
 from cai.cli import app
 from cai.errors import ArtifactError, ParamsError
 
@@ -185,6 +188,36 @@ def test_an_edited_line_changes_in_its_text_alone(tmp_path: Path) -> None:
     first, last = (ODD % b'"Take care of yourself, friend."').removeprefix(b"\xef\xbb\xbf").split(b"\r\n\r\n")
     assert (tmp_path / "out.jsonl").read_bytes() == first + b"\n" + last + b"\n"
     assert {edit["row"] for edit in _lines(tmp_path / "e.jsonl")} == {1}
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.just("text"), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+SPACES = st.sampled_from(["", " ", "\t", " \r "])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.text(max_size=3).map("k{}".format), VALUES, max_size=4),
+    st.text(),
+    st.booleans(),
+    SPACES,
+    st.integers(0, 4),
+)
+def test_a_spliced_line_is_the_row_with_the_other_text(
+    row: dict[str, object], new: str, plain: bool, space: str, at: int
+) -> None:
+    items = list(row.items())
+    items.insert(min(at, len(items)), ("text", 'old "text": \\'))
+    whole = dict(items)
+    line = json.dumps(whole, ensure_ascii=plain, separators=(f"{space},{space}", f"{space}:{space}")).encode()
+    made = spliced(line, "text", new)
+    assert json.loads(made) == {**whole, "text": new}
+    assert spliced(made, "text", str(whole["text"])) == line or line.isascii() != made.isascii()
 
 
 def test_columns_of_any_type_come_out_as_they_went_in(tmp_path: Path) -> None:
