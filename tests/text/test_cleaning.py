@@ -241,7 +241,7 @@ def test_a_wrong_plan_says_what_is_allowed(variant: str, variants: dict[str, obj
         ("fourth", 0, 2),
         ("fifth", 0, 3),
         ("sixth", 2, 1),
-        ("seventh", 10, 12),
+        ("seventh", 8, 12),
         ("eighth", 4, 0),
     ],
 )
@@ -250,7 +250,9 @@ def test_hard_texts_that_the_rules_were_not_written_on(name: str, most_missed: i
     225, 3 of 59, 14 of 205 (EXPERIMENTS.md). What is still changed: two chants, two sentences that play with words, two
     that say "response", a recipe's layers, a text that opens as a human's turn does, a step taken twice in a row. Salads
     are only marked. The sixth set was written with the rules known: 0.925, 2 of 55. The seventh, by somebody who had read neither
-    rules nor sets, and the eighth, by the same, stand as they were met: 0.812, 24 of 275; 0.920, 4 of 125."""
+    rules nor sets, and the eighth, by the same, were met with 0.812, 24 of 275 and 0.920, 4 of 125. Still missed of them: emoji
+    that are merry, near rounds with names, warnings or conditions, lists that turn, questions and answers. Still changed: free
+    verse with full stops, code without a fence, scenes with a human in them, talk about revisions as such."""
     rows = [row for row in _labelled(f"{name}_degenerate") if row["kind"] != "salad"]
     missed = []
     dropped = 0

@@ -246,6 +246,12 @@ TABLES: dict[str, list[tuple[str, str | None]]] = {
     "line_loops": [
         # A row of the default's own run.
         ("The 1102.\n\n" + "\n".join(f"{n}. The 1102." for n in range(1, 5)), "The 1102.\n\n1. The 1102."),
+        ("Pack:\n- socks" + "\n- a warm coat" * 6 + "\n- a warm c", "Pack:\n- socks\n- a warm coat"),
+        ("Pack:\n- a coat" + "\n- socks" * 6 + "\n- a comb", "Pack:\n- a coat\n- socks\n- a comb"),
+        (
+            "**First**\n- Wash\n\n" + "**Then**\n- Dry\n\n" * 5 + "Rest.",
+            "**First**\n- Wash\n\n**Then**\n- Dry\n\nRest.",
+        ),
         ("Run it:\n\n```sh\npytest\n```\n\n" * 3 + "Run it:\n\n```sh\npyt", "Run it:\n\n```sh\npytest\n```"),
         ("Snacks:\n- Figs" + "\n- Nuts\n- Plums" * 6, "Snacks:\n- Figs\n- Nuts\n- Plums"),
         ("Ideas:\n" + "\n".join(f"{n}. Be kind." for n in range(1, 9)), "Ideas:\n1. Be kind."),

@@ -6,7 +6,7 @@ import re
 
 from cai.cleaning.edits import Cut
 from cai.cleaning.view import Row, View
-from cai.text.regions import ITEM
+from cai.text.regions import ITEM, Region
 from cai.text.sentences import key, size
 
 ID = "line_loops"
@@ -73,7 +73,33 @@ def find(view: View, row: Row) -> list[Cut]:
             seen.setdefault(found, place)
         if len(repeats) >= 3:
             removed.update(repeats)
-    return [_line(text, *lines[place]) for place in sorted(removed)]
+    if not removed:
+        return []
+    last = len(lines) - 1
+    if last - 1 in removed and keys[last] and lines[last][1] >= len(text.rstrip()):
+        removed.update({last} if any(keys[place].startswith(keys[last]) for place in removed) else ())  # begun again
+    gone = {lines[place] for place in removed}
+    headings = _bared(view, gone)
+    return sorted([*(_line(text, *line) for line in gone), *(Cut(len(text[:a].rstrip()), b) for a, b in headings)])
+
+
+def _bared(view: View, gone: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The headings said before that lead to nothing but items that go."""
+    found: list[tuple[int, int]] = []
+    said: set[str] = set()
+    heading, stays = (0, 0), True
+    for region in [*view.regions, Region(len(view.text), len(view.text), "label")]:
+        line = (region.start, region.end)
+        if region.kind in _KINDS:
+            stays = stays or line not in gone
+        elif region.kind == "label":
+            name = key(view.text[slice(*heading)])
+            first = heading[1] + len(view.text[heading[1] :]) - len(view.text[heading[1] :].lstrip("\n"))
+            if name in said and not stays and any(start == first for start, _ in gone):
+                found.append(heading)
+            said.add(name)
+            heading, stays = line, False
+    return found
 
 
 def _bulleted(text: str, start: int, end: int) -> bool:
