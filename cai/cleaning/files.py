@@ -42,7 +42,9 @@ class Summary:
         self.n_rows += 1
         self.n_kept += 1
         self.n_chars_kept += len(cleaned.text)
-        self.n_edited += bool(cleaned.edits)
+        if not cleaned.edits:
+            return
+        self.n_edited += 1
         self.rows.update({edit.rule for edit in cleaned.edits})
         for edit in cleaned.edits:
             self.chars[edit.rule] += len(edit.removed)

@@ -8,6 +8,8 @@ line or of a sentence and with a colon.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import regex
 
 _USER = r"(?:human|user|customer|client|person|you|question|instruction|input|prompt|usuario|utilisateur|benutzer|nutzer|mensch|用户|人类|пользователь|человек)"
@@ -81,8 +83,9 @@ def tags(text: str) -> list[tuple[int, int, str]]:
         found.append((match.start(), match.end(), "user" if opens else "end" if _END.fullmatch(token) else "model"))
     for match in _HEADER.finditer(text) if "##" in text else ():
         found.append((match.start(), match.end(), "user" if match["user"] or match["user2"] else "model"))
-    for match in _PLAIN.finditer(text) if ":" in text or "：" in text else ():
-        found.append((*match.span("tag"), "user" if match["user"] else "model"))
+    for start, end in _lines_with_colons(text):
+        for match in _PLAIN.finditer(text, start, end):
+            found.append((*match.span("tag"), "user" if match["user"] else "model"))
     for match in _HOLDER.finditer(text) if "{{" in text else ():
         found.append((match.start(), match.end(), "user" if match["user"] else "model"))
     bare = list(_BARE.finditer(text))
@@ -91,6 +94,16 @@ def tags(text: str) -> list[tuple[int, int, str]]:
     found.extend(_initials(text))
     found.sort()
     return found
+
+
+def _lines_with_colons(text: str) -> Iterator[tuple[int, int]]:
+    """The lines with the colon that a role's name has behind it, each with its line break."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        if text.find(":", start, end) >= 0 or text.find("：", start, end) >= 0:
+            yield start, end
+        start = end
 
 
 def _initials(text: str) -> list[tuple[int, int, str]]:

@@ -221,7 +221,6 @@ def spans(text: str, *, faceless: bool = False) -> list[tuple[int, int]]:
     """
     cuts: list[int] = []
     line_start = 0
-    length = len(text)
     for match in _STOP.finditer(text):
         begin, end = match.span()
         first = text[begin]
@@ -229,11 +228,12 @@ def spans(text: str, *, faceless: bool = False) -> list[tuple[int, int]]:
             cuts.append(begin)
             line_start = end
             continue
-        if end < length and text[end] not in " \n":
+        behind = text[end : end + 1]
+        if behind and behind not in " \n":
             if first in _WIDE:
-                if text[end].isdigit():
+                if behind.isdigit():
                     continue
-            elif _OPENERS.match(text, end) is None and (text[end] not in ":;=" or _FACES.match(text, end) is None):
+            elif _OPENERS.match(text, end) is None and (behind not in ":;=" or _FACES.match(text, end) is None):
                 continue
         if (
             end - begin > 1
@@ -248,8 +248,7 @@ def spans(text: str, *, faceless: bool = False) -> list[tuple[int, int]]:
             and _inner_stop(text, line_start, begin, end)
         ):
             continue
-        follow = end + 1 if end < length and text[end] == " " else end
-        if not faceless and STARTS.match(text, follow):
+        if not faceless and STARTS.match(text, end + 1 if behind == " " else end):
             faces = _FACES.match(text, end)
             end = faces.end() if faces else end
         cuts.append(end)
@@ -259,11 +258,10 @@ def spans(text: str, *, faceless: bool = False) -> list[tuple[int, int]]:
     found = []
     start = 0
     for cut in cuts:
-        piece = text[start:cut]
-        bare = piece.strip()
-        if bare:
-            begin = start + piece.find(bare[0])
-            found.append((begin, begin + len(bare)))
+        piece = text[start:cut].lstrip()
+        if piece:
+            begin = cut - len(piece)
+            found.append((begin, begin + len(piece.rstrip())))
         start = cut
     return found
 

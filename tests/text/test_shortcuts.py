@@ -118,11 +118,12 @@ def test_faces_are_the_same_as_found_by_trying_every_place() -> None:
         )
 
 
-def test_tags_need_the_signs_that_are_looked_for() -> None:
+def test_tags_stand_behind_the_signs_that_are_looked_for() -> None:
     for text in TEXTS:
         assert not roles.TOKEN.search(text) or "<" in text or "[" in text
         assert not roles._HEADER.search(text) or "##" in text
-        assert not roles._PLAIN.search(text) or ":" in text or "：" in text
+        in_lines = [found for line in roles._lines_with_colons(text) for found in roles._PLAIN.finditer(text, *line)]
+        assert [one.span() for one in in_lines] == [one.span() for one in roles._PLAIN.finditer(text)], text
 
 
 def test_control_signs_are_all_looked_for() -> None:
