@@ -223,6 +223,14 @@ def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "cai", "stages"):
+            raise
+        sys.exit(
+            f"error: {stage}: this interpreter lacks {package}; got {sys.executable}; expected the project's .venv; "
+            'next: run "source .venv/bin/activate", or "make repro"'
+        )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise

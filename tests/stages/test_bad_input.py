@@ -167,6 +167,14 @@ def test_an_unknown_model_folder_is_told(project: Path) -> None:
     assert not (project / "data/models").exists()
 
 
+def test_a_package_that_one_stage_alone_needs_and_is_not_there_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_params(project, lambda params: params["fetch"].update(source="hub"))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # as if it were not installed
+    refused(stage(project, "fetch"), "lacks huggingface_hub", "source .venv/bin/activate")
+
+
 def test_a_missing_artifact_names_the_stage_that_makes_it(project: Path) -> None:
     refused(stage(project, "pair"), "data/preference/verdicts.parquet", "no such artifact", "dvc repro judge")
 
