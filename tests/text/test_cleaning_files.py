@@ -358,6 +358,18 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
             clean_file(source, tmp_path / target, plan=PLAN)
 
 
+def test_the_named_prompt_is_the_one_that_the_rules_read(tmp_path: Path) -> None:
+    text = (
+        "The assistant was rude to me. The assistant's response was harmful and offensive. "
+        "You can write to the manager and tell her what was said."
+    )
+    rows: list[dict[str, object]] = [{"asked": "The shop assistant in the bakery threw my bread at me.", "said": text}]
+    source, out = _write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    assert clean_file(source, out, plan=PLAN, text_key="said").n_kept == 0
+    assert clean_file(source, out, plan=PLAN, text_key="said", prompt_key="asked").n_kept == 1
+    assert _lines(out) == rows
+
+
 def _revisions(rows: list[dict[str, object]]) -> pl.DataFrame:
     """REVISIONS of the pipeline with these texts, every tenth as a reply that never came."""
     return REVISIONS.frame(
