@@ -1,13 +1,18 @@
-"""How the tests are spread over processes."""
+"""How the tests are spread over processes, and how often those look for garbage."""
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
+
+# At Python's own 700 objects the collector walks again and again through what libraries leave there for good: a sixth of
+# the time of a process that imports torch.
+gc.set_threshold(50_000)
 
 # From those that need torch, which takes seconds to import, to those that start processes; what lies between is short.
 FOLDERS = ("training", "llm", "quality", "text", "scoring", "docs", "reporting", "stages", "pipeline")
