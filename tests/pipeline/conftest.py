@@ -101,43 +101,20 @@ def shrunk(params: Any, model: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random Llama of two layers and SmolLM2's tokenizer."""
-    from cai.llm.weights import open_base, resolve, tokenizer
-    from cai.params import read_yaml
-
-    base = open_base(resolve(read_yaml(ROOT / "params.yaml")["model"]), ROOT / ".work")
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("tiny-model")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=49152,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=2,
-        initializer_range=0.2,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer(base).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def warmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a `python` that runs stages without importing their libraries again."""
     folder = tmp_path_factory.mktemp("warm")
     process = warm.started(folder, environment())
     yield folder
     process.communicate()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, warmed: Path) -> Path:
+    """A folder with a random Llama of two layers and SmolLM2's tokenizer; made where torch is imported already."""
+    folder = tmp_path_factory.mktemp("tiny-model")
+    Clone(ROOT, warmed).run("python", "-m", "tests.pipeline.tiny", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # -S and -E: what it needs is built in, and `site` takes as long as all the rest.
 SCRIPT = """#!{python} -SE
 import array, json, os, socket, sys
-if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages."):
+if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith(("stages.", "tests.")):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 asked = json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode() + b"\\n"
 with socket.socket(socket.AF_UNIX) as server:
@@ -52,6 +52,7 @@ def started(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes
 
 def _imported() -> None:
     """What stages import besides their own code, which is forgotten again."""
+    gc.disable()
     sys.path.insert(0, str(ROOT))
     for name in ("cai.llm.hf", "cai.training.sft", "cai.training.dpo", "stages.clean"):
         importlib.import_module(name)
@@ -60,6 +61,7 @@ def _imported() -> None:
         del sys.modules[name]
     sys.path.remove(str(ROOT))
     gc.collect()
+    gc.enable()
     gc.freeze()  # or every fork's collector walks through all of it, and so copies its pages
 
 
