@@ -5,9 +5,11 @@ Plumbing: nothing here may change a result, which is why no stage lists this fil
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
+import gc
 import hashlib
 import importlib
 import inspect
@@ -213,6 +215,8 @@ def run(main: Callable[..., None], *, items: tuple[str, ...] = ()) -> None:
     ``main(params, run)`` or, for a stage over items (``answer base``), ``main(params, run, item)``.
     """
     _set_up_logging()
+    # At the end nothing is left to look for: visiting all that torch and its like made takes one to two seconds.
+    atexit.register(gc.freeze)
     stage = Path(inspect.getfile(main)).stem
     item = sys.argv[1] if items and len(sys.argv) > 1 else None
     try:
