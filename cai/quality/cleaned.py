@@ -61,10 +61,11 @@ _WORD = r"[\p{L}\p{M}\p{N}]+(?:['’‘ʼ][\p{L}\p{M}\p{N}]+)*"
 # Each screen lets through every text that its predicate could flag.
 # Letters of European languages, quotation marks and dashes make no face; kaomoji have other signs besides.
 _MAYBE_EMOJI = r"[^\x00-\x7F\x{C0}-\x{24F}’‘“”–—…]|[:;=]['^o~\-]?[)(\]\[DPpOo3*|/\\]|<3|</3|[xX]D|\^|_|>\.<|QQ"
+_LABEL = r"^[\s\"“*#_]*(?:\w+ )?(?:response|reply|revision|rewrite)[*_]*[:：]"
 _LEAD_END = r"[:：\n]"
 _REDONE = (
     r"revis|writ|wrote|phras|reword|rework|reformul|toned|überarb|verbess|umform|révis|reescr|riscr|rivedu"
-    r"|исправ|перепис|перефор|улучш|修|改|重写|書き直"
+    r"|исправ|перепис|перефор|улучш|修|改|重写|書き直|new (?:response|reply|answer)|try (?:this|that|it) again| instead"
 )
 _BETTER = (
     r"updated|improved|modified|alternative|corrected|edited|better|safer|adjusted|refined|cleaned|more |less |friendly"
@@ -135,7 +136,7 @@ def maybe_preamble(texts: pl.Series) -> pl.Series:
     head = pl.col("head")
     redone = head.str.contains(_REDONE) | (head.str.contains(_ANSWER) & head.str.contains(_BETTER))
     heads = texts.str.strip_chars_start().str.slice(0, _HEAD_CHARS).str.to_lowercase().to_frame("head")
-    return heads.select(head.str.contains(_LEAD_END) & redone).to_series()
+    return heads.select((head.str.contains(_LEAD_END) & redone) | head.str.contains(_LABEL)).to_series()
 
 
 def maybe_emoji(texts: pl.Series) -> pl.Series:
