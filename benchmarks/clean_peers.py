@@ -1,13 +1,12 @@
-"""This project's cleaner beside the known ones: CPU cost on the rows of benchmarks/clean.py, and what each does to the labelled texts.
+"""This project's cleaner beside the known ones: what it costs, and what each does to the labelled texts.
 
     PYTHONPATH=. PYTHON benchmarks/clean_peers.py [N=2000]
 
-PYTHON has ftfy, polars, regex, datatrove and py-data-juicer; what cannot be imported is left out with a line that says so.
-data-juicer installs packages while it runs unless UV_OFFLINE=1 is set. All take turns of 100 rows in one process, so that
-a busy machine slows all alike; best turn and mean of each are given.
+PYTHON has ftfy, polars, regex, datatrove and py-data-juicer; what cannot be imported is left out with a line that says
+so. data-juicer installs packages while it runs unless UV_OFFLINE=1 is set. All take turns of 100 rows of
+benchmarks/clean.py in one process, so that a busy machine slows all alike; best turn and mean of each are given, in
+rows a CPU second.
 """
-
-# ruff: noqa: E501  (the first line says it whole)
 
 from __future__ import annotations
 
@@ -81,8 +80,8 @@ def speed(cleaners: dict[str, Clean], n: int) -> None:
                 used[name].append(time.process_time() - before)
         for name, turns in used.items():
             print(
-                f"{share:.0%} bad, {name}: mean {n / sum(turns):.0f} rows a CPU second, best turn {TURN / min(turns):.0f};"
-                f" ours is {sum(turns) / sum(used['ours']):.1f} times as fast"
+                f"{share:.0%} bad, {name}: mean {n / sum(turns):.0f} rows a CPU second,"
+                f" best turn {TURN / min(turns):.0f}; ours is {sum(turns) / sum(used['ours']):.1f} times as fast"
             )
 
 
@@ -100,8 +99,9 @@ def quality(cleaners: dict[str, Clean]) -> None:
             changed = [one != row["text"] for row, one in zip(good, left, strict=True)]
             reworded = [one is None or words(one) != words(row["text"]) for row, one in zip(good, left, strict=True)]
             print(
-                f"{'first set' if sets == [''] else 'seven later sets'}, {name}: mended {sum(mended)} of {len(bad)}, of these"
-                f" dropped {kept.count(None)}; good texts changed {sum(changed)} of {len(good)}, in their words {sum(reworded)}"
+                f"{'first set' if sets == [''] else 'seven later sets'}, {name}: mended {sum(mended)} of {len(bad)},"
+                f" of these dropped {kept.count(None)}; good texts changed {sum(changed)} of {len(good)},"
+                f" in their words {sum(reworded)}"
             )
 
 

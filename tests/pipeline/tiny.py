@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -14,9 +15,8 @@ from cai.params import read_yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def main(folder: Path) -> None:
-    """Write the model's folder."""
-    base = open_base(resolve(read_yaml(ROOT / "params.yaml")["model"]), ROOT / ".work")
+def write(folder: Path, tokenizer: Any, max_position_embeddings: int) -> None:
+    """Write the model and the tokenizer into the folder."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=49152,
@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        max_position_embeddings=8192,
+        max_position_embeddings=max_position_embeddings,
         tie_word_embeddings=True,
         bos_token_id=1,
         eos_token_id=2,
@@ -33,8 +33,9 @@ def main(folder: Path) -> None:
         initializer_range=0.2,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer(base).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    base = open_base(resolve(read_yaml(ROOT / "params.yaml")["model"]), ROOT / ".work")
+    write(Path(sys.argv[1]), tokenizer(base), max_position_embeddings=8192)
